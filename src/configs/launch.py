@@ -1,0 +1,170 @@
+"""From a Hydra config to one call: composes, types and checks it; one line and an exit code for a mistake.
+
+Exit codes: 0 done, 1 failed, 2 a setting or an argument cannot be used, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from .errors import CommandError, ConfigError, Interrupted
+from .schema import check, register
+
+Config = TypeVar("Config")
+Main = Callable[[Config], None]
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+NOT_PRIMARY = (
+    "the config that --config-name gives lacks the defaults: begin it with `# @package _global_` and "
+    "`defaults: [/config, _self_]` as experiment/my_experiment.yaml does, or choose it as an option, "
+    "such as model=base"
+)
+
+
+class ConfSearchPath(SearchPathPlugin):
+    """Adds conf/ at the top of the clone, or its copy inside the installed package, to where Hydra looks."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        in_clone = __package__ == "src.configs" and CONF.is_dir()
+        search_path.append("svq-conf", f"file://{CONF.as_posix()}" if in_clone else "pkg://svq.conf")
+
+
+Plugins.instance().register(ConfSearchPath)
+register()
+
+
+def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], Callable[[], None]]:
+    """Makes `main(config: schema)` a command that composes `config_name` from the command line.
+
+    `main` gets a checked object of `schema`; `invocation` tells it the rest. What it raises as `CommandError`
+    ends the process with one line.
+    """
+
+    def decorate(main: Main[Config]) -> Callable[[], None]:
+        @functools.wraps(main)  # Hydra finds the folder of the configs through the wrapped function
+        def task(composed: DictConfig) -> None:
+            try:
+                main(to_object(composed, schema))
+            except CommandError as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise  # Hydra ends the other jobs first
+                _stop(error)
+
+        @functools.wraps(main)
+        def entry() -> None:
+            wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints several lines and exits with 1
+            try:
+                hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
+            except (HydraException, OmegaConfBaseException) as error:
+                if wants_traceback:
+                    raise
+                _stop(ConfigError(explain(error)))
+            except CommandError as error:
+                _stop(error)
+            except KeyboardInterrupt:
+                _stop(Interrupted("interrupted; training.resume=auto goes on from last.pth, if there is one"))
+
+        return entry
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How a command was called: where it may write, whether it is one of several, how to call it again."""
+
+    run_dir: Path
+    multirun: bool = False
+    command: str = "python -m src.train"
+
+
+def invocation() -> Invocation:
+    """That of the running Hydra command."""
+    settings = HydraConfig.get()
+    job = str(settings.job.name)
+    words = [f"python -m src.{job}" if __package__ == "src.configs" else f"svq-{job}"]
+    if settings.job.config_name != job:
+        words.append(f"--config-name={settings.job.config_name}")
+    overrides = [word for word in settings.overrides.task if not word.startswith("training.resume=")]
+    words += map(shlex.quote, overrides)
+    return Invocation(Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN, " ".join(words))
+
+
+def to_object(composed: DictConfig, schema: type[Config]) -> Config:
+    """The composed config as a checked object of `schema`.
+
+    Raises:
+        ConfigError: a value is missing, unknown or out of range, or the config is not one of this command.
+    """
+    if OmegaConf.get_type(composed) is not schema:
+        raise ConfigError(NOT_PRIMARY)
+    _refuse_added_keys(composed)
+    try:
+        config = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    check(config)
+    return config  # type: ignore[return-value]
+
+
+def explain(error: BaseException) -> str:
+    """One line for what Hydra or OmegaConf raised: the key, what is wrong with it, what would be right."""
+    cause = error
+    while not isinstance(cause, OmegaConfBaseException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return str(error).split("Config search path:")[0]
+    key = str(cause.full_key or cause.key or "")
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and is_dataclass(cause.object_type):
+        known = [entry.name for entry in fields(cause.object_type)]
+        return unknown_key(key, known)
+    reason = str(cause.msg or cause).split("\n")[0]
+    if reason.endswith("is not in struct"):
+        return f"{key} is not a setting here; {NOT_PRIMARY}"
+    if reason.endswith("is not Optional"):
+        return f"{key}: null is not allowed here"
+    return f"{key}: {reason}" if key and key not in reason else reason
+
+
+def unknown_key(key: str, known: list[str]) -> str:
+    """One line for a key that is not in the schema, with the nearest one that is."""
+    parent, _, name = key.rpartition(".")
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {parent + '.' if parent else ''}{close[0]}? " if close else ""
+    advice = "; begin a file of experiment/ with `# @package _global_`" if name == "experiment" else ""
+    return f"{key} is not a setting; {hint}{parent or 'the config'} has: {', '.join(known)}{advice}"
+
+
+def _refuse_added_keys(node: DictConfig, prefix: str = "") -> None:
+    """`+key=value` on the command line gets past the schema; it would be read by nobody."""
+    kind = OmegaConf.get_type(node)
+    known = [entry.name for entry in fields(kind)] if is_dataclass(kind) else []
+    for key in node:
+        if key not in known:
+            raise ConfigError(unknown_key(f"{prefix}{key}", known))
+        if not OmegaConf.is_missing(node, key) and OmegaConf.is_dict(node[key]):
+            _refuse_added_keys(node[key], f"{prefix}{key}.")
+
+
+def _stop(error: CommandError) -> Any:
+    print(f"error: {error}" if error.exit_code <= 2 else str(error), file=sys.stderr)
+    sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""Data sets: rendered toy scenes with full ground truth."""

@@ -1,0 +1,330 @@
+"""Training, measuring and keeping the attribute network.
+
+Everything here depends on the data set's definition only, never on a model: the network is trained once for a data set,
+its errors are measured on the test split, and both are kept in one file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ..data.toy_datasets import ToyDataset
+from ..utils.checkpoint_io import atomic_save
+from .attribute_network import GRID, AttributeNetwork, read_images
+from .intervals import share
+from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
+from .toy_scenes import definition, of_split
+
+VERSION = (
+    1  # raise it with any change of the network, its training or its examples: kept files are then made anew
+)
+FILE_FORMAT = "svq attribute network"
+PLACEMENTS = 6144  # scenes of the train split that examples are made from
+STEPS, BATCH = 640, 128
+ROUNDS = 8  # new examples are made this often
+EXAMPLES = 5120  # in each round; every one is used twice, each time with another degradation
+LEARNING_RATE = 4e-3
+WEIGHT_DECAY = 1e-3
+TEST_SCENES = 3000
+TEST_PER_KIND = 500
+
+
+@dataclass
+class Examples:
+    """E pictures and what is in them.
+
+    images (E, 3, 64, 64) uint8; is_clean (E,) bool; known (E,) bool: but for the fault, the objects below are all there
+    is; shape, colour (E, S) int64 (-1: absent or not clean); x, y (E, S) float32; fault (E, 2): x, y of the malformed
+    object, nan where there is none.
+    """
+
+    images: Tensor
+    is_clean: Tensor
+    known: Tensor
+    shape: Tensor
+    colour: Tensor
+    x: Tensor
+    y: Tensor
+    fault: Tensor
+
+    def __getitem__(self, index: Tensor) -> Examples:
+        return Examples(**{name: value[index] for name, value in vars(self).items()})
+
+
+def attribute_network(
+    dataset: ToyDataset,
+    cache_dir: str | Path | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    device: torch.device | str = "cpu",
+    autocast: AbstractContextManager | None = None,
+    progress: bool = True,
+) -> tuple[AttributeNetwork, dict[str, Any]]:
+    """The attribute network of a data set and its measured errors: from its file, or trained now and then kept.
+
+    Args:
+        dataset: gives the definition; its own scenes are not used but the train split's to fit, the test split's to
+            measure.
+        cache_dir: where `attribute_network_<key>.pth` is kept; the key is a hash of the data set's definition, the
+            network's version, seed and steps. A file that is missing, damaged or of something else is made anew.
+            None: train, keep nothing.
+        seed: of weights and examples.
+        steps: of `BATCH` pictures.
+        autocast: the context to compute the network in, such as `torch.autocast("cpu", torch.bfloat16)`.
+
+    Returns:
+        the network in eval mode on `device`, and the report of `measure` with `seconds` of training added.
+
+    Raises:
+        TypeError: not a toy data set.
+    """
+    wanted = {**definition(dataset), "version": VERSION, "network_seed": seed, "steps": steps}
+    key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    path = None if cache_dir is None else Path(cache_dir) / f"attribute_network_{key}.pth"
+    network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
+    network = network.to(device, memory_format=torch.channels_last)
+    kept = _load(path, wanted)
+    if kept is not None:
+        network.load_state_dict(kept["state_dict"])
+        return network.eval(), kept["report"]
+    start = time.perf_counter()
+    network = train(network, dataset, seed, steps, device, autocast, progress)
+    report = {"seconds": time.perf_counter() - start, **measure(network, dataset, seed)}
+    if path is not None:
+        state = {name: value.cpu() for name, value in network.state_dict().items()}
+        atomic_save(
+            {"format": FILE_FORMAT, "definition": wanted, "state_dict": state, "report": report}, path
+        )
+    return network, report
+
+
+def train(
+    network: AttributeNetwork,
+    dataset: ToyDataset,
+    seed: int = 0,
+    steps: int = STEPS,
+    device: torch.device | str = "cpu",
+    autocast: AbstractContextManager | None = None,
+    progress: bool = True,
+) -> AttributeNetwork:
+    """Fits the network, in place, to scenes of the train split; returns it in eval mode."""
+    generator = torch.Generator(device).manual_seed(seed)
+    _initialise(network, seed)
+    pool = LayerPool(of_split(dataset, "train", PLACEMENTS), device)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15
+    )
+    network.train()
+    bar = tqdm(total=steps, desc="attribute network", unit="step", disable=not progress, mininterval=1.0)
+    done = 0
+    while done < steps:
+        examples = make_examples(pool, EXAMPLES, generator)
+        until = min(steps, done + -(-steps // ROUNDS))
+        while done < until:
+            for index in torch.randperm(len(examples.images), generator=generator, device=device).split(
+                BATCH
+            ):
+                if done == until:
+                    break
+                batch = examples[index]
+                images = degrade(batch.images.float() / 255, generator)
+                with autocast or nullcontext():
+                    outputs = network(images)
+                loss = objective(outputs, batch)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                done += 1
+                bar.update()
+        bar.set_postfix(loss=f"{loss.item():.3f}")
+    bar.close()
+    return network.eval()
+
+
+def make_examples(pool: LayerPool, count: int, generator: torch.Generator) -> Examples:
+    """About `count` pictures: half clean scenes, half malformed ones, of all kinds equally (before degradation)."""
+    parts = []
+    for _ in range(4):  # in parts, to keep the memory small
+        part = pool.draw(_any_scene(pool, count // 8, generator), generator)
+        parts.append(_clean_examples(part))
+        parts.extend(_malformed_examples(pool, kind, count // 8 // len(KINDS), generator) for kind in KINDS)
+    return _join(parts)
+
+
+def objective(outputs: tuple[Tensor, ...], batch: Examples) -> Tensor:
+    """Verdict (cross-entropy) + centres and faults (focal, Lin et al. 2017, Zhou et al. 2019) + what is at centres.
+
+    Centres count where all clean objects are known, and not near a fault: what a malformed object is, is undefined.
+    """
+    verdict, centre, fault, offset, shape, colour = outputs
+    loss = F.binary_cross_entropy_with_logits(verdict, batch.is_clean.float())
+    position = (torch.arange(GRID, device=centre.device) + 0.5) / GRID
+    from_fault = torch.hypot(
+        position - batch.fault[:, 0, None, None], position[:, None] - batch.fault[:, 1, None, None]
+    )
+    from_fault = from_fault.nan_to_num(9.0) * GRID  # cells, (E, G, G)
+    loss = loss + _focal(fault, from_fault < 1.5, (from_fault > 4) & batch.known[:, None, None])
+    scene, k = torch.nonzero(batch.shape >= 0, as_tuple=True)
+    x, y = batch.x[scene, k], batch.y[scene, k]
+    column, row = (x * GRID).long().clamp(0, GRID - 1), (y * GRID).long().clamp(0, GRID - 1)
+    target, around = torch.zeros_like(centre, dtype=torch.bool), torch.zeros_like(centre, dtype=torch.bool)
+    target[scene, row, column] = True
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):  # next to a centre neither yes nor no is asked for
+        around[scene, (row + down).clamp(0, GRID - 1), (column + right).clamp(0, GRID - 1)] = True
+    loss = loss + _focal(centre, target, ~around & (from_fault > 3) & batch.known[:, None, None])
+    if len(scene):
+        wanted = torch.stack([x * GRID - column - 0.5, y * GRID - row - 0.5], dim=1)
+        loss = loss + F.l1_loss(offset[scene, :, row, column], wanted)
+        loss = loss + F.cross_entropy(shape[scene, :, row, column], batch.shape[scene, k])
+        loss = loss + F.cross_entropy(colour[scene, :, row, column], batch.colour[scene, k])
+    return loss
+
+
+def _focal(logits: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Focal loss (gamma 2) over the cells that should say yes and those that should say no, per yes."""
+    probability = logits.sigmoid()
+    hit = (1 - probability) ** 2 * F.softplus(-logits) * yes
+    miss = probability**2 * F.softplus(logits) * (no & ~yes)
+    return (hit + miss).sum() / yes.sum().clamp(min=1)
+
+
+@torch.inference_mode()
+def measure(
+    network: AttributeNetwork,
+    dataset: ToyDataset,
+    seed: int = 0,
+    scenes: int = TEST_SCENES,
+    per_kind: int = TEST_PER_KIND,
+) -> dict[str, Any]:
+    """The network's own errors, on scenes of the test split.
+
+    Returns:
+        shares with their n and Wilson intervals (`intervals.share`): `false_reject` on the data's own pictures and
+        `false_reject_degraded` on mildly degraded ones; `false_accept` over all kinds and `false_accept_by_kind`
+        (degraded the same way); `count_accuracy`, `shape_accuracy`, `colour_accuracy`, `detected` (share of
+        objects found), and `position_error`, the mean distance of found centres in fractions of the image.
+    """
+    device = next(network.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed + 1)
+    test = of_split(dataset, "test", scenes)
+    images = test.images.to(device)
+    softened = torch.cat([degrade(part.float() / 255, generator) for part in images.split(512)])
+    plain, soft = read_images(network, images), read_images(network, softened)
+    pool = LayerPool(test, device)
+    by_kind = {}
+    for kind in KINDS:
+        wrong = _malformed_examples(pool, kind, per_kind, generator).images.float() / 255
+        by_kind[kind] = read_images(network, degrade(wrong, generator)).well_formed
+    return {
+        "false_reject": share(~plain.well_formed),
+        "false_reject_degraded": share(~soft.well_formed),
+        "false_accept": share(torch.cat(list(by_kind.values()))),
+        "false_accept_by_kind": {kind: share(accepted) for kind, accepted in by_kind.items()},
+        **_reading_errors(plain, test),
+    }
+
+
+def _reading_errors(reading: Any, test: ToyDataset) -> dict[str, Any]:
+    factors = test.factors
+    present = factors["present"]
+    far = torch.full((), 9.0)
+    x, y = (torch.where(reading.found, value, far) for value in (reading.x, reading.y))
+    distance = torch.hypot(
+        factors["x"][..., None] - x[:, None], factors["y"][..., None] - y[:, None]
+    )  # (B, S, T)
+    nearest, which = distance.nan_to_num(9.0).min(dim=2)
+    seen = present & (nearest < 0.08)
+    shape, colour = reading.shape.gather(1, which), reading.colour.gather(1, which)
+    return {
+        "count_accuracy": share(reading.count == present.sum(dim=1)),
+        "detected": share(seen[present]),
+        "shape_accuracy": share((shape == factors["shape"])[seen]),
+        "colour_accuracy": share((colour == factors["colour"])[seen]),
+        "position_error": float(nearest[seen].mean()) if seen.any() else None,
+    }
+
+
+def _clean_examples(layers: Layers) -> Examples:
+    everything = torch.ones(len(layers), dtype=torch.bool, device=layers.x.device)
+    fault = torch.full((len(layers), 2), torch.nan, device=layers.x.device)
+    return Examples(
+        _bytes(clean(layers)), everything, everything, layers.shape, layers.colour, layers.x, layers.y, fault
+    )
+
+
+def _malformed_examples(pool: LayerPool, kind: str, count: int, generator: torch.Generator) -> Examples:
+    """Up to `count` examples of one kind, those that came out as defined."""
+    parts, found = [], 0
+    for _ in range(8):
+        base = _any_scene(pool, count + 8, generator, full=kind == "too many")
+        layers = pool.draw(base, generator)
+        made = malform(kind, layers, pool.draw(_any_scene(pool, len(base), generator), generator), generator)
+        part = Examples(
+            images=_bytes(made.images),
+            is_clean=torch.zeros_like(made.valid),
+            known=~made.fault[:, 0].isnan() if kind != "empty" else torch.ones_like(made.valid),
+            shape=torch.where(made.intact, layers.shape, -1),
+            colour=torch.where(made.intact, layers.colour, -1),
+            x=layers.x,
+            y=layers.y,
+            fault=made.fault,
+        )
+        parts.append(part[made.valid])
+        found += int(made.valid.sum())
+        if found >= count:
+            break
+    return _join(parts)[torch.arange(min(count, found), device=layers.x.device)]
+
+
+def _join(parts: list[Examples]) -> Examples:
+    return Examples(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return (images * 255).round().to(torch.uint8)
+
+
+def _any_scene(pool: LayerPool, count: int, generator: torch.Generator, full: bool = False) -> Tensor:
+    device = pool.coverage.device
+    draw = torch.rand(count, generator=generator, device=device)
+    if not full:
+        return (draw * len(pool)).long()
+    crowded = torch.nonzero(pool.factors["present"].all(dim=1))[:, 0]
+    return crowded[(draw * len(crowded)).long()] if len(crowded) else crowded
+
+
+def _initialise(network: AttributeNetwork, seed: int) -> None:
+    """The same weights for the same seed, without moving anyone else's random numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in network.named_parameters():
+        if parameter.dim() > 1:
+            fan_in = parameter[0].numel()
+            value = torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5
+            if name.startswith("cells"):
+                value *= 0.3
+            with torch.no_grad():
+                parameter.copy_(value)
+
+
+def _load(path: Path | None, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The kept file if it is whole and of this definition, else None."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        return kept if kept["format"] == FILE_FORMAT and kept["definition"] == wanted else None
+    except Exception:  # truncated or foreign files raise anything; all of them mean: make it anew
+        return None

@@ -1,0 +1,143 @@
+"""What each block's codes say about the objects, and how much of each codebook is in use.
+
+Legend: O objects, M blocks, K codes a block, F factors. Everything here looks at code *indices*; reading the
+factors from code vectors is `probes.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+FACTORS = ("colour", "shape", "size", "x", "y")
+BINS = {"size": 4, "x": 8, "y": 8}  # the continuous factors; colour and shape are classes already
+PERMUTATIONS = 5
+_NO_INFORMATION = 1e-9  # nats
+
+
+def equal_frequency_bins(values: NDArray[np.floating], bins: int) -> NDArray[np.int64]:
+    """Bins (O,) int64 in 0..bins-1 of about equally many values: the edges are quantiles of `values` itself.
+
+    Equal values share a bin, so a constant factor has one bin only.
+    """
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    return np.searchsorted(edges, values, side="left").astype(np.int64)
+
+
+def factor_labels(factors: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
+    """Each factor of `FACTORS` as labels >= 0: classes as they are, size in 4 bins, x and y in 8 (equal frequency)."""
+    return {
+        name: equal_frequency_bins(factors[name], BINS[name])
+        if name in BINS
+        else np.asarray(factors[name], np.int64)
+        for name in FACTORS
+    }
+
+
+def entropy(labels: NDArray[np.integer]) -> float:
+    """Entropy of labels >= 0, in nats."""
+    return _entropy(np.bincount(labels))
+
+
+def mutual_information(a: NDArray[np.integer], b: NDArray[np.integer]) -> float:
+    """Mutual information of two label vectors (O,), in nats, from their joint histogram (not corrected for bias)."""
+    joint = np.bincount(a * (int(b.max()) + 1) + b)
+    return entropy(a) + entropy(b) - _entropy(joint)
+
+
+def block_factor_matrix(
+    codes: NDArray[np.integer], labels: Mapping[str, NDArray[np.integer]], seed: int = 0
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Which block carries which factor: (I − I_permuted) / (H(factor) − I_permuted) for every block and factor.
+
+    I is the mutual information of the block's code index and the factor, H the factor's entropy, both in nats.
+    I_permuted is the mean of I over 5 random permutations of the objects (seeded): what so many codes and so few
+    objects seem to say by chance. 1: the code tells the factor; 0: it says nothing (slightly negative is chance).
+
+    Args:
+        codes: (O, M) integers >= 0.
+        labels: labels (O,) >= 0 per factor, in the order of the columns (see `factor_labels`).
+
+    Returns:
+        the matrix (M, F), and one line for each column that is undefined and therefore NaN: a factor with one
+        value only, or so few objects that chance alone reaches the entropy.
+
+    Raises:
+        ValueError: no objects, or lengths differ.
+    """
+    objects, blocks = codes.shape
+    for name, values in labels.items():
+        if objects == 0 or values.shape != (objects,):
+            raise ValueError(
+                f"codes of {objects} objects (expected at least 1) but {values.shape} labels of {name}"
+            )
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(objects) for _ in range(PERMUTATIONS)]
+    matrix = np.full((blocks, len(labels)), np.nan)
+    notes = []
+    for column, (name, values) in enumerate(labels.items()):
+        whole = entropy(values)
+        if whole <= _NO_INFORMATION:
+            notes.append(
+                f"block x factor: {name} has one value only in {objects} objects, so nothing to inform about"
+            )
+            continue
+        for block in range(blocks):
+            chance = float(np.mean([mutual_information(codes[order, block], values) for order in orders]))
+            if whole - chance <= _NO_INFORMATION:
+                notes.append(
+                    f"block x factor: {objects} objects are too few for {name} and block {block} "
+                    "(chance alone reaches the entropy); use more scenes"
+                )
+                continue
+            matrix[block, column] = (mutual_information(codes[:, block], values) - chance) / (whole - chance)
+    return matrix, notes
+
+
+def best_distinct_blocks(
+    matrix: NDArray[np.floating],
+    factors: Sequence[str] = FACTORS,
+    wanted: Sequence[str] = ("colour", "x", "y"),
+) -> dict[str, dict[str, float | int | None]]:
+    """Gives each wanted factor a block of its own so that the sum of their values is largest (Hungarian).
+
+    Args:
+        matrix: (M, F) from `block_factor_matrix`, columns named by `factors`.
+
+    Returns:
+        `{factor: {"block": index, "value": float}}`; both None where the column is undefined (NaN) or, with fewer
+        blocks than factors, no block is left.
+    """
+    columns = [name for name in wanted if np.isfinite(matrix[:, list(factors).index(name)]).all()]
+    best: dict[str, dict[str, float | int | None]] = {name: {"block": None, "value": None} for name in wanted}
+    if columns:
+        values = matrix[:, [list(factors).index(name) for name in columns]]
+        for block, column in zip(*linear_sum_assignment(values, maximize=True), strict=True):
+            best[columns[column]] = {"block": int(block), "value": float(values[block, column])}
+    return best
+
+
+def codebook_use(codes: NDArray[np.integer], codebook_size: int) -> dict[str, NDArray]:
+    """How the codes (O, M) use the M codebooks of K codes.
+
+    Returns:
+        `counts` (M, K) int64; `share_used` (M,) share of codes used at least once, in [0, 1]; `perplexity` (M,)
+        exp of the entropy of the use, in [1, K].
+    """
+    if codes.size == 0 or codes.min() < 0 or codes.max() >= codebook_size:
+        found = f"{codes.min()}..{codes.max()}" if codes.size else "none"
+        raise ValueError(f"expected codes in 0..{codebook_size - 1} of at least one object, found {found}")
+    counts = np.stack([np.bincount(block, minlength=codebook_size) for block in codes.T])
+    return {
+        "counts": counts,
+        "share_used": (counts > 0).mean(axis=1),
+        "perplexity": np.array([np.exp(_entropy(count)) for count in counts]),
+    }
+
+
+def _entropy(counts: NDArray[np.integer]) -> float:
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log(share)).sum())

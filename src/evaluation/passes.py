@@ -1,0 +1,130 @@
+"""One pass of a model over a data set, keeping what the scores need: of every scene, and of every matched object.
+
+Legend: B scenes, S objects a scene, O matched objects in all, N slots, M blocks, D slot width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .codes import FACTORS
+from .segmentation import fg_ari, match_objects, mean_iou
+
+
+class Scenes(Protocol):
+    """A data set with ground truth, as those of `data.toy_datasets`."""
+
+    @property
+    def images(self) -> Tensor:
+        """(B, 3, H, W) uint8."""
+        ...
+
+    @property
+    def instances(self) -> Tensor:
+        """Owner of each pixel (B, H, W) uint8: 0 the background, k + 1 object k."""
+        ...
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        """present (B, S) bool; colour, shape (B, S) int64; size, x, y (B, S) float32."""
+        ...
+
+
+@dataclass
+class Pass:
+    """What a model made of a data set; all on the CPU.
+
+    codes (B, N, M) int64; mse, psnr, ari, ari_attention, iou (B,) float64 (NaN: not defined for the scene); judged:
+    what `judge` said of the reconstructions (B,) or None; vectors (O, D), object_codes (O, M) and factors (O,) of the
+    matched objects; objects: how many there were to match.
+    """
+
+    codes: Tensor
+    mse: Tensor
+    psnr: Tensor
+    ari: Tensor
+    ari_attention: Tensor
+    iou: Tensor
+    judged: Tensor | None
+    vectors: NDArray[np.float32]
+    object_codes: NDArray[np.int64]
+    factors: dict[str, NDArray]
+    objects: int
+
+
+@torch.inference_mode()
+def run_model(
+    model: nn.Module,
+    dataset: Scenes,
+    device: torch.device | str = "cpu",
+    autocast: AbstractContextManager | None = None,
+    batch_size: int = 256,
+    limit: int | None = None,
+    judge: Callable[[Tensor], Tensor] | None = None,
+    on_batch: Callable[[int], object] = lambda scenes: None,
+) -> Pass:
+    """Runs `model`, as it is (put it into eval mode before), over the first `limit` scenes of `dataset`.
+
+    Objects are matched to slots by the arg-max of the decoder's masks; one that no slot holds is left out.
+    """
+    images, instances, factors = dataset.images[:limit], dataset.instances[:limit], dataset.factors
+    number = torch.arange(1, factors["present"].shape[1] + 1, dtype=instances.dtype)
+    kept: dict[str, list[Tensor]] = {}
+    visible = 0
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, min(start + batch_size, len(images)))
+        image = images[rows].to(device).float() / 255
+        with autocast or nullcontext():
+            outputs = model(image)
+        true_masks = instances[rows, None] == number[:, None, None]  # (B, S, H, W)
+        predicted = outputs["masks"].float().cpu()
+        mse = (outputs["recon"].float() - image).square().mean(dim=(1, 2, 3)).cpu()
+        slot = match_objects(true_masks, predicted)
+        scene, k = torch.nonzero(slot >= 0, as_tuple=True)
+        at = (scene, slot[scene, k])
+        visible += int(true_masks.flatten(2).any(dim=2).sum())
+        found = {
+            "codes": outputs["codes"].cpu(),
+            "mse": mse,
+            "psnr": -10 * mse.clamp(min=1e-10).log10(),
+            "ari": fg_ari(true_masks, predicted),
+            "ari_attention": fg_ari(
+                true_masks, _upsampled(outputs["attention"].float().cpu(), image.shape[-2:])
+            ),
+            "iou": mean_iou(true_masks, predicted),
+            "vectors": outputs["quantized"].float().cpu()[at],
+            "object_codes": outputs["codes"].cpu()[at],
+            **{name: factors[name][rows][scene, k] for name in FACTORS},
+        }
+        if judge is not None:
+            found["judged"] = judge(outputs["recon"].float().clamp(0, 1)).cpu()
+        for name, value in found.items():
+            kept.setdefault(name, []).append(value)
+        on_batch(len(image))
+    whole = {name: torch.cat(parts) for name, parts in kept.items()}
+    return Pass(
+        **{name: whole[name] for name in ("codes", "mse", "psnr", "ari", "ari_attention", "iou")},
+        judged=whole.get("judged"),
+        vectors=whole["vectors"].numpy(),
+        object_codes=whole["object_codes"].numpy(),
+        factors={name: whole[name].numpy() for name in FACTORS},
+        objects=visible,
+    )
+
+
+def _upsampled(attention: Tensor, size: torch.Size) -> Tensor:
+    """Attention (B, N, h·w) on a square grid -> masks (B, N, 1, H, W), bilinear."""
+    side = round(attention.shape[-1] ** 0.5)
+    maps = F.interpolate(
+        attention.unflatten(-1, (side, side)), size=tuple(size), mode="bilinear", align_corners=False
+    )
+    return maps.unsqueeze(2)

@@ -1,0 +1,219 @@
+"""All scores of a trained model in one nested dictionary; docs/evaluation.md defines every entry."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..data.toy_datasets import ToyDataset
+from ..models.svq_model import SVQ
+from .attribute_network import AttributeNetwork, read_images
+from .attribute_training import attribute_network
+from .codes import FACTORS, best_distinct_blocks, block_factor_matrix, codebook_use, factor_labels
+from .generation import well_formedness
+from .intervals import share
+from .passes import Pass, run_model
+from .prior import prior_bits_per_code
+from .probes import read_factors
+from .toy_scenes import first_scenes
+
+FIT_SCENES = 5000  # of the train split, for the probes
+OBJECTS = 10_000  # that probes, information and codebook use ask for; codebook use looks at exactly so many
+GENERATE_BATCH = 250
+
+
+def evaluate_model(
+    model: SVQ,
+    train_ds: ToyDataset,
+    test_ds: ToyDataset,
+    *,
+    device: torch.device | str = "cpu",
+    autocast: AbstractContextManager | None = None,
+    batch_size: int = 256,
+    num_generated: int = 1000,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Scores a model on the test split.
+
+    Args:
+        model: on `device`; put into eval mode for this and back after.
+        train_ds: the data it was trained on; the probes are fitted on its first 5,000 scenes.
+        test_ds: all of it is scored; 5,000 scenes have more than 10,000 objects.
+        autocast: the context to compute in, reusable, such as `utils.precision.autocast("bf16", "cpu")`.
+        num_generated, temperature, top_k: of the scenes drawn from the prior.
+        seed: of sampling, permutations and probes. The caller's random numbers are left as they were.
+        cache_dir: where the attribute network of the data set is kept (see `attribute_network`).
+
+    Returns:
+        a dictionary of dictionaries that JSON can hold (floats, ints, None where a score is undefined):
+        `reconstruction`, `segmentation`, `readout`, `blocks`, `codebooks`, `prior`, `generation`,
+        `attribute_network`, `seconds`; `notes`, one line for everything that was skipped or is undefined; and
+        `arrays` for figures: `block_factor` (M, F) with the names `factors`, `code_counts` (M, K).
+    """
+    settings: dict[str, Any] = {"device": device, "autocast": autocast, "batch_size": batch_size}
+    notes: list[str] = []
+    seconds: dict[str, float] = {}
+    scores: dict[str, Any] = {}
+    was_training = model.training
+    model.eval()
+    try:
+        with _own_randomness(seed, torch.device(device)):
+            with _timed(seconds, "attribute_network"):
+                network, network_report = attribute_network(
+                    test_ds, cache_dir, device=device, autocast=autocast, progress=progress
+                )
+            with _timed(seconds, "scenes"):
+                fit_ds = first_scenes(train_ds, FIT_SCENES)
+                with _bar("scoring scenes", len(fit_ds) + len(test_ds), progress) as bar:
+                    fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
+                    test = run_model(model, test_ds, judge=_judge(network), on_batch=bar.update, **settings)
+            scores["reconstruction"] = reconstruction_scores(test)
+            scores["segmentation"] = segmentation_scores(test, notes)
+            with _timed(seconds, "codes"):
+                scores.update(code_scores(fit, test, model.quantizer.codebook.shape[1], seed, notes))
+            arrays = scores.pop("arrays")
+            if model.prior is None:
+                notes.append(
+                    "prior: the model has none (init_prior was not called); bits and generation were skipped"
+                )
+                scores["prior"] = scores["generation"] = None
+            else:
+                with _timed(seconds, "prior"):
+                    scores["prior"] = prior_bits_per_code(model.prior, test.codes, seed, batch_size, autocast)
+                with _timed(seconds, "generation"):
+                    images = generate_scenes(
+                        model, num_generated, temperature, top_k, seed, device, autocast, progress
+                    )
+                    scores["generation"] = well_formedness(images, network, batch_size)
+    finally:
+        model.train(was_training)
+    scores["attribute_network"] = network_report
+    return {**scores, "seconds": seconds, "notes": notes, "arrays": arrays}
+
+
+def reconstruction_scores(test: Pass) -> dict[str, Any]:
+    """Mean over scenes of MSE ([0, 1] pixels, not clamped) and PSNR (dB), and how many reconstructions are well-formed."""
+    scores: dict[str, Any] = {
+        "mse": float(test.mse.mean()),
+        "psnr": float(test.psnr.mean()),
+        "n": len(test.mse),
+    }
+    if test.judged is not None:
+        scores["well_formed"] = share(test.judged)
+    return scores
+
+
+def segmentation_scores(test: Pass, notes: list[str]) -> dict[str, Any]:
+    """FG-ARI of decoder masks and of slot attention, mIoU, and the share of objects that some slot holds."""
+    several = int((~test.ari.isnan()).sum())
+    if several == 0:
+        notes.append(
+            f"segmentation: none of {len(test.ari)} scenes shows two objects, so FG-ARI is undefined"
+        )
+    if test.objects == 0:
+        notes.append(f"segmentation: none of {len(test.ari)} scenes shows an object, so mIoU is undefined")
+    return {
+        "fg_ari": _number(test.ari.nanmean()),
+        "fg_ari_attention": _number(test.ari_attention.nanmean()),
+        "n_fg_ari": several,
+        "miou": _number(test.iou.nanmean()),
+        "n_miou": int((~test.iou.isnan()).sum()),
+        "matched": {"share": len(test.vectors) / test.objects if test.objects else None, "n": test.objects},
+    }
+
+
+def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: list[str]) -> dict[str, Any]:
+    """Readout of the factors, block x factor information, codebook use, and their arrays."""
+    objects = len(test.object_codes)
+    for name, found in (("fit", len(fit.vectors)), ("test", objects)):
+        if found < OBJECTS:
+            notes.append(
+                f"codes: {found} matched objects to {name}, the definition asks for {OBJECTS}; use more scenes"
+            )
+    if objects < 2 or len(fit.vectors) < 2:
+        notes.append("codes: too few matched objects, so readout, information and codebook use are undefined")
+        empty = {"block_factor": None, "factors": list(FACTORS), "code_counts": None}
+        return {"readout": None, "blocks": None, "codebooks": None, "arrays": empty}
+    readout, lines = read_factors(fit.vectors, fit.factors, test.vectors, test.factors, seed)
+    notes.extend(lines)
+    matrix, lines = block_factor_matrix(test.object_codes, factor_labels(test.factors), seed)
+    notes.extend(lines)
+    use = codebook_use(test.object_codes[:OBJECTS], codebook_size)
+    numbers = [[_number(value) for value in row] for row in matrix]
+    return {
+        "readout": {**readout, "n_fit": len(fit.vectors), "n": objects},
+        "blocks": {**best_distinct_blocks(matrix), "n": objects},
+        "codebooks": {
+            "share_used": use["share_used"].tolist(),
+            "perplexity": use["perplexity"].tolist(),
+            "share_used_min": float(use["share_used"].min()),
+            "n": min(objects, OBJECTS),
+        },
+        "arrays": {"block_factor": numbers, "factors": list(FACTORS), "code_counts": use["counts"].tolist()},
+    }
+
+
+@torch.inference_mode()
+def generate_scenes(
+    model: SVQ,
+    count: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    autocast: AbstractContextManager | None = None,
+    progress: bool = True,
+) -> Tensor:
+    """`count` scenes of the model's prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`."""
+    generator = torch.Generator(device).manual_seed(seed)
+    images = []
+    with _bar("generating scenes", count, progress) as bar:
+        for start in range(0, count, GENERATE_BATCH):
+            batch = min(GENERATE_BATCH, count - start)
+            with autocast or nullcontext():
+                images.append(model.generate(batch, temperature, top_k, generator).float().cpu())
+            bar.update(batch)
+    return torch.cat(images)
+
+
+def _judge(network: AttributeNetwork):
+    return lambda images: read_images(network, images).well_formed
+
+
+def _number(value: float | np.floating | Tensor) -> float | None:
+    """A float for JSON; None for NaN (a note says why)."""
+    value = float(value)
+    return value if np.isfinite(value) else None
+
+
+@contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Draws inside come from `seed`; the caller's random numbers go on afterwards as if there had been none."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - start, 2)
+
+
+def _bar(description: str, total: int, progress: bool) -> tqdm:
+    every = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, desc=description, unit="scene", disable=not progress, mininterval=every)

@@ -1,0 +1,60 @@
+"""One-line errors for model arguments and inputs: the value, what was expected, what to do."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def require_positive(**sizes: int) -> None:
+    """Raises ValueError naming the first argument that is not an integer of at least 1."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def require_divisible(total_name: str, total: int, parts_name: str, parts: int) -> None:
+    """Raises ValueError, with the nearest sizes that would do, unless `parts` divides `total`."""
+    if total % parts:
+        below, above = total // parts * parts, (total // parts + 1) * parts
+        would = " or ".join(str(size) for size in (below, above) if size > 0)
+        divisors = [d for d in range(1, total + 1) if total % d == 0]
+        raise ValueError(
+            f"{total_name}={total} does not divide into {parts_name}={parts} equal parts: "
+            f"choose {total_name}={would}, or {parts_name} from {divisors}"
+        )
+
+
+def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ValueError listing the choices unless `value` is one of them."""
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(choices)}")
+
+
+def require_image(image: Tensor, channels: int, size: int) -> None:
+    """Raises TypeError or ValueError unless `image` is a floating-point batch (B, channels, size, size) in [0, 1].
+
+    The values are read on the CPU only: on an accelerator that would halt it at every step.
+    """
+    if not isinstance(image, Tensor):
+        raise TypeError(f"image must be a tensor (B, {channels}, {size}, {size}), got {type(image).__name__}")
+    if not image.is_floating_point():
+        raise TypeError(f"image must be floating point in [0, 1], got {image.dtype}: use image.float() / 255")
+    if image.ndim != 4 or image.shape[1:] != (channels, size, size) or image.shape[0] == 0:
+        raise ValueError(
+            f"image had shape {tuple(image.shape)} but expected (B, {channels}, {size}, {size}): "
+            "resize it, or build the model with its image_size and in_channels"
+        )
+    if image.device.type == "cpu":
+        low, high = (value.item() for value in image.aminmax())
+        if not (low >= -1e-3 and high <= 1 + 1e-3):  # written so that NaN fails
+            raise ValueError(f"image values must lie in [0, 1], got [{low:.4g}, {high:.4g}]: divide 8-bit images by 255")
+
+
+def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_size: int) -> None:
+    """Raises unless `codes` is an integer tensor (B, N, M) with values in [0, K)."""
+    if codes.is_floating_point() or codes.is_complex():
+        raise TypeError(f"codes must be integers, got {codes.dtype}")
+    if codes.ndim != 3 or codes.shape[1:] != (num_slots, num_codebooks):
+        raise ValueError(f"codes had shape {tuple(codes.shape)} but expected (B, {num_slots}, {num_codebooks})")
+    if codes.numel() and (codes.min() < 0 or codes.max() >= codebook_size):
+        raise ValueError(f"codes must lie in [0, {codebook_size}), got [{codes.min()}, {codes.max()}]")

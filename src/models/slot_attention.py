@@ -1,0 +1,207 @@
+"""Image → slots: a convolutional backbone and slot attention (Locatello et al. 2020; section 3.1 of the paper)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .block_layers import BlockGRUCell, BlockMLP
+from .checks import require_choice, require_divisible, require_image, require_positive
+from .position import coordinate_grid, fourier_features
+from .vector_quantizer import SemanticVectorQuantizer
+
+SLOT_INITS = ("learned", "random")
+QUANTIZE_AT = ("last", "every")
+_EPSILON = 1e-8  # keeps the weighted mean of a slot that attends nowhere finite
+
+
+class Slots(NamedTuple):
+    """What slot attention finds. `codes` and `commitment` are None without a quantizer."""
+
+    slots: Tensor  # (B, N, D) float32 as they came out of the last update, before any quantization
+    quantized: Tensor  # (B, N, D) float32; `slots` itself without a quantizer
+    attention: Tensor  # (B, N, h·w) float32 in [0, 1], sums to 1 over the slots
+    codes: Tensor | None  # (B, N, M) int64
+    commitment: Tensor | None  # scalar, of the last iteration
+
+
+class SlotAttention(nn.Module):
+    """Iterative attention in which N slots compete for the inputs and are updated block by block.
+
+    Slots start from one learned embedding each (`slot_init="learned"`), or are sampled from one learned Gaussian
+    (`"random"`). Learned slots take the gradient through the last iteration only, with a straight-through estimator to
+    their initial values (implicit slot attention, Chang et al. 2022; Jia et al. 2023); sampled slots take it through
+    all iterations.
+
+    Args:
+        num_slots: N.
+        slot_dim: D; `num_blocks` must divide it.
+        input_dim: width of the inputs.
+        num_iterations: attention iterations, at least 1.
+        num_blocks: M; GRU and MLP are block-diagonal.
+        hidden_dim: width of the residual MLP, all blocks together.
+        slot_init: "learned" or "random".
+        quantize_at: where a quantizer, if one is given to `forward`, acts: after the "last" iteration, or after "every"
+            one, so that quantized slots enter the next (the paper).
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        slot_dim: int,
+        input_dim: int,
+        num_iterations: int = 3,
+        num_blocks: int = 1,
+        hidden_dim: int = 128,
+        slot_init: str = "learned",
+        quantize_at: str = "last",
+    ) -> None:
+        super().__init__()
+        require_positive(
+            num_slots=num_slots,
+            slot_dim=slot_dim,
+            input_dim=input_dim,
+            num_iterations=num_iterations,
+            num_blocks=num_blocks,
+            hidden_dim=hidden_dim,
+        )
+        require_divisible("slot_dim", slot_dim, "num_blocks", num_blocks)
+        require_choice("slot_init", slot_init, SLOT_INITS)
+        require_choice("quantize_at", quantize_at, QUANTIZE_AT)
+        self.num_slots, self.slot_dim = num_slots, slot_dim
+        self.num_iterations, self.num_blocks = num_iterations, num_blocks
+        self.slot_init, self.quantize_at = slot_init, quantize_at
+
+        self.norm_inputs = nn.LayerNorm(input_dim)
+        self.norm_slots = nn.LayerNorm(slot_dim)
+        self.to_key = nn.Linear(input_dim, slot_dim, bias=False)
+        self.to_value = nn.Linear(input_dim, slot_dim, bias=False)
+        self.to_query = nn.Linear(slot_dim, slot_dim, bias=False)
+        block_dim = slot_dim // num_blocks
+        self.gru = BlockGRUCell(num_blocks, block_dim)
+        self.mlp = BlockMLP(num_blocks, block_dim, max(block_dim, hidden_dim // num_blocks))
+        if slot_init == "learned":
+            self.initial_slots = nn.Parameter(torch.randn(num_slots, slot_dim))
+        else:
+            self.initial_mean = nn.Parameter(torch.zeros(slot_dim))
+            self.initial_log_std = nn.Parameter(torch.zeros(slot_dim))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        quantizer: SemanticVectorQuantizer | None = None,
+        noise: Tensor | None = None,
+    ) -> Slots:
+        """Binds `inputs` (B, L, input_dim) to slots.
+
+        `noise` (B, N, D) takes the place of the standard normal draw of sampled slots; learned slots refuse it.
+        """
+        inputs = self.norm_inputs(inputs)
+        keys, values = self.to_key(inputs), self.to_value(inputs)
+        with torch.autocast(inputs.device.type, enabled=False):  # small products, and a softmax that needs float32
+            keys, values = keys.float() * self.slot_dim**-0.5, values.float()
+            slots = initial = self._initial_slots(inputs.shape[0], noise)
+            if self.slot_init == "learned":
+                with torch.no_grad():
+                    for _ in range(self.num_iterations - 1):
+                        slots = self._iterate(slots, keys, values, quantizer, last=False).quantized
+                slots = slots.detach() + initial - initial.detach()
+            else:
+                for _ in range(self.num_iterations - 1):
+                    slots = self._iterate(slots, keys, values, quantizer, last=False).quantized
+            return self._iterate(slots, keys, values, quantizer, last=True)
+
+    def _iterate(
+        self, slots: Tensor, keys: Tensor, values: Tensor, quantizer: SemanticVectorQuantizer | None, last: bool
+    ) -> Slots:
+        queries = self.to_query(self.norm_slots(slots))
+        attention = torch.softmax(queries @ keys.mT, dim=1)  # (B, N, L), over slots: they compete
+        weights = attention + _EPSILON
+        updates = (weights / weights.sum(dim=-1, keepdim=True)) @ values
+        per_block = (self.num_blocks, -1)
+        blocks = self.gru(updates.unflatten(-1, per_block), slots.unflatten(-1, per_block))
+        slots = self.mlp(blocks).flatten(-2)
+        if quantizer is None or not (last or self.quantize_at == "every"):
+            return Slots(slots, slots, attention, None, None)
+        quantized, codes, commitment = quantizer(slots)
+        return Slots(slots, quantized, attention, codes, commitment)
+
+    def _initial_slots(self, batch_size: int, noise: Tensor | None) -> Tensor:
+        shape = (batch_size, self.num_slots, self.slot_dim)
+        if self.slot_init == "learned":
+            if noise is not None:
+                raise ValueError("learned initial slots take no noise: leave it out, or use slot_init='random'")
+            return self.initial_slots.expand(shape)
+        if noise is None:
+            noise = torch.randn(shape, device=self.initial_mean.device)
+        elif noise.shape != shape:
+            raise ValueError(f"noise had shape {tuple(noise.shape)} but expected {shape}")
+        return self.initial_mean + self.initial_log_std.exp() * noise
+
+
+class SlotAttentionEncoder(nn.Module):
+    """Image → slots: four 5×5 convolutions, a position embedding, an MLP, and slot attention on its outputs.
+
+    The feature grid has a quarter of the image's side (two convolutions of stride 2).
+
+    Args:
+        image_size: H = W, pixels; divisible by 4.
+        num_slots: N.
+        num_iterations: slot attention iterations.
+        in_channels: image channels.
+        slot_size: D.
+        hidden_dim: width of the convolutions and of the features.
+        num_blocks: M, blocks a slot; 1 gives the ordinary slot attention.
+        slot_init, quantize_at: see `SlotAttention`.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        num_slots: int = 4,
+        num_iterations: int = 3,
+        in_channels: int = 3,
+        slot_size: int = 64,
+        hidden_dim: int = 64,
+        num_blocks: int = 1,
+        slot_init: str = "learned",
+        quantize_at: str = "last",
+    ) -> None:
+        super().__init__()
+        require_positive(image_size=image_size, in_channels=in_channels, hidden_dim=hidden_dim)
+        require_divisible("image_size", image_size, "patches of side", 4)
+        self.image_size, self.in_channels = image_size, in_channels
+        self.grid_size = image_size // 4
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(in_channels if i == 0 else hidden_dim, hidden_dim, 5, stride=stride, padding=2)
+            for i, stride in enumerate((2, 2, 1, 1))
+        )
+        self.register_buffer(
+            "position", fourier_features(coordinate_grid(self.grid_size, self.grid_size), 4), persistent=False
+        )
+        self.embed_position = nn.Linear(self.position.shape[-1], hidden_dim)
+        self.features = nn.Sequential(
+            nn.LayerNorm(hidden_dim),
+            nn.Linear(hidden_dim, 2 * hidden_dim),
+            nn.ReLU(),
+            nn.Linear(2 * hidden_dim, hidden_dim),
+        )
+        self.slot_attention = SlotAttention(
+            num_slots, slot_size, hidden_dim, num_iterations, num_blocks, 2 * slot_size, slot_init, quantize_at
+        )
+
+    position: Tensor
+
+    def forward(
+        self, image: Tensor, quantizer: SemanticVectorQuantizer | None = None, noise: Tensor | None = None
+    ) -> Slots:
+        """`image` (B, in_channels, H, W) in [0, 1] → `Slots`, with h·w = (H / 4)² attention weights a slot."""
+        require_image(image, self.in_channels, self.image_size)
+        x = image.contiguous(memory_format=torch.channels_last)  # the layout in which CPUs and GPUs convolve fastest
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x))
+        x = x.flatten(2).mT + self.embed_position(self.position)  # (B, h·w, hidden_dim)
+        return self.slot_attention(self.features(x), quantizer, noise)

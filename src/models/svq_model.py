@@ -1,0 +1,252 @@
+"""The whole model: image → slots → codes → slots → image, and a prior over the codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..utils.checkpoint_io import safe_load
+from .slot_attention import SlotAttentionEncoder
+from .slot_decoder import DecoderOutput, SVQDecoder
+from .transformer_decoder import AutoregressiveTransformer, canonical_slot_order
+from .vector_quantizer import SemanticVectorQuantizer
+
+__all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
+
+_PRIOR = "prior."
+
+
+class SVQ(nn.Module):
+    """Semantic Vector-Quantized VAE (Wu, Lee, Ahn 2024) with its Autoregressive LoT Prior.
+
+    Args:
+        image_size: H = W, pixels; divisible by 4.
+        in_channels: image channels.
+        num_slots: N.
+        num_iterations: slot attention iterations.
+        slot_size: D; `num_codebooks` must divide it.
+        num_codebooks: M, blocks a slot.
+        codebook_size: K, codes a codebook.
+        code_dim: C, width of a code.
+        hidden_dim: width of the encoder's convolutions and of the decoder.
+        commitment_cost: default weight of the commitment loss.
+        decoder: "cross_attention", or "cnn" for the spatial-broadcast one.
+        slot_init: "learned" or "random" initial slots.
+        quantize_at: quantize after the "last" slot attention iteration or after "every" one (the paper).
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        in_channels: int = 3,
+        num_slots: int = 4,
+        num_iterations: int = 3,
+        slot_size: int = 64,
+        num_codebooks: int = 4,
+        codebook_size: int = 512,
+        code_dim: int = 16,
+        hidden_dim: int = 64,
+        commitment_cost: float = 0.25,
+        decoder: str = "cross_attention",
+        slot_init: str = "learned",
+        quantize_at: str = "last",
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "image_size": image_size,
+            "in_channels": in_channels,
+            "num_slots": num_slots,
+            "num_iterations": num_iterations,
+            "slot_size": slot_size,
+            "num_codebooks": num_codebooks,
+            "codebook_size": codebook_size,
+            "code_dim": code_dim,
+            "hidden_dim": hidden_dim,
+            "commitment_cost": commitment_cost,
+            "decoder": decoder,
+            "slot_init": slot_init,
+            "quantize_at": quantize_at,
+            "prior": None,
+        }
+        self.quantizer = SemanticVectorQuantizer(
+            num_slots, slot_size, num_codebooks, codebook_size, code_dim, commitment_cost
+        )
+        self.encoder = SlotAttentionEncoder(
+            image_size,
+            num_slots,
+            num_iterations,
+            in_channels,
+            slot_size,
+            hidden_dim,
+            num_blocks=num_codebooks,
+            slot_init=slot_init,
+            quantize_at=quantize_at,
+        )
+        self.decoder = SVQDecoder(slot_size, hidden_dim, num_slots, image_size, in_channels, decoder)
+        self.prior: AutoregressiveTransformer | None = None
+        self._prior_state: dict[str, Tensor] = {}  # loaded before `init_prior` was called
+
+    # ------------------------------------------------------------------ one path in, one path out
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Encodes, quantizes and decodes `image` (B, in_channels, H, W) in [0, 1].
+
+        Returns float32 tensors, `codes` excepted:
+            recon: (B, in_channels, H, W), about [0, 1], not clamped.
+            masks: (B, N, 1, H, W) in [0, 1], summing to 1 over the slots.
+            slot_images: (B, N, in_channels, H, W), what each slot would paint.
+            slots: (B, N, D) before quantization.
+            quantized: (B, N, D) after it.
+            codes: (B, N, M) int64 in [0, K).
+            attention: (B, N, h·w), slot attention's own masks on the feature grid, summing to 1 over the slots.
+            commitment_loss: scalar, raw.
+            coarse: (B, in_channels, H, W) first sketch of the cross-attention decoder; only there.
+        """
+        found = self.encoder(image, self.quantizer)
+        decoded = self.decoder(found.quantized)
+        outputs = {
+            "recon": decoded.recon,
+            "masks": decoded.masks,
+            "slot_images": decoded.slot_images,
+            "slots": found.slots,
+            "quantized": found.quantized,
+            "codes": found.codes,
+            "attention": found.attention,
+            "commitment_loss": found.commitment,
+        }
+        if decoded.coarse is not None:
+            outputs["coarse"] = decoded.coarse
+        return outputs
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The codes (B, N, M) of `image` (B, in_channels, H, W) in [0, 1]."""
+        return self.encoder(image, self.quantizer).codes
+
+    def decode(self, codes: Tensor) -> DecoderOutput:
+        """The images that `codes` (B, N, M) stand for."""
+        return self.decoder(self.quantizer.embed(codes))
+
+    # ------------------------------------------------------------------ losses
+
+    def compute_loss(
+        self,
+        image: Tensor,
+        outputs: Mapping[str, Tensor],
+        recon_loss_weight: float = 1.0,
+        commitment_loss_weight: float | None = None,
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The objective of the autoencoder, and of the prior once there is one.
+
+        Args:
+            image: what was given to `forward`.
+            outputs: what `forward` returned.
+            recon_loss_weight: of the mean squared error of the reconstruction (and of the sketch, where there is one).
+            commitment_loss_weight: takes the place of `commitment_cost`, which is used when this is None.
+
+        Returns:
+            The loss to minimise, and its terms as floats, unweighted: loss, recon_loss, commitment_loss, and with a
+            prior prior_loss, nats a code on detached codes (it trains the prior and nothing else).
+        """
+        if commitment_loss_weight is None:
+            commitment_loss_weight = self.quantizer.commitment_cost
+        terms = {
+            "recon_loss": F.mse_loss(outputs["recon"], image),
+            "commitment_loss": outputs["commitment_loss"],
+        }
+        loss = recon_loss_weight * terms["recon_loss"] + commitment_loss_weight * terms["commitment_loss"]
+        if "coarse" in outputs:
+            terms["coarse_loss"] = F.mse_loss(outputs["coarse"], image)
+            loss = loss + recon_loss_weight * terms["coarse_loss"]
+        if self.prior is not None:
+            terms["prior_loss"] = self.prior.nll(canonical_slot_order(outputs["codes"].detach())).mean()
+            loss = loss + terms["prior_loss"]
+        values = torch.stack([loss, *terms.values()]).tolist()  # one transfer from the device, not one a term
+        return loss, dict(zip(["loss", *terms], values, strict=True))
+
+    # ------------------------------------------------------------------ the prior
+
+    def init_prior(
+        self, embed_dim: int = 256, num_heads: int = 8, num_layers: int = 4, dropout: float = 0.1
+    ) -> AutoregressiveTransformer:
+        """Adds the prior over codes, and fills it with the weights of a state dict loaded before, if there was one.
+
+        Raises:
+            RuntimeError: the loaded weights are those of a prior of another size.
+        """
+        prior = AutoregressiveTransformer(
+            self.config["num_slots"],
+            self.config["num_codebooks"],
+            self.config["codebook_size"],
+            embed_dim,
+            num_heads,
+            num_layers,
+            dropout,
+        ).to(self.quantizer.codebook.device)
+        if self._prior_state:
+            try:
+                prior.load_state_dict(self._prior_state)
+            except RuntimeError as error:
+                saved_dim = self._prior_state["begin"].shape[0] if "begin" in self._prior_state else "unknown"
+                raise RuntimeError(
+                    f"the loaded prior (embed_dim={saved_dim}) does not fit init_prior(embed_dim={embed_dim}, "
+                    f"num_heads={num_heads}, num_layers={num_layers}): use the sizes it was trained with"
+                ) from error
+            self._prior_state = {}
+        self.prior = prior.train(self.training)
+        self.config["prior"] = {
+            "embed_dim": embed_dim,
+            "num_heads": num_heads,
+            "num_layers": num_layers,
+            "dropout": dropout,
+        }
+        return prior
+
+    @torch.no_grad()
+    def generate(
+        self,
+        batch_size: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """New scenes from the prior: images (B, in_channels, H, W), float32 in [0, 1].
+
+        Raises:
+            RuntimeError: there is no prior yet.
+            ValueError: see `AutoregressiveTransformer.sample`.
+        """
+        if self.prior is None:
+            raise RuntimeError("this model has no prior to generate from: call init_prior and train it")
+        codes = self.prior.sample(batch_size, temperature, top_k, generator)
+        return self.decode(codes).recon.clamp(0, 1)
+
+    # ------------------------------------------------------------------ loading
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu") -> SVQ:
+        """The model that a checkpoint holds, prior included, in eval mode. Errors: see `safe_load`."""
+        checkpoint = safe_load(path, map_location="cpu")
+        config = dict(checkpoint["model_config"])
+        prior = config.pop("prior")
+        try:
+            model = cls(**config)
+            if prior is not None:
+                model.init_prior(**prior)
+            model.load_state_dict(checkpoint["model_state_dict"])
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"checkpoint {path} does not fit this version of the model: {error}") from error
+        return model.to(device).eval()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As `nn.Module.load_state_dict`; a prior's tensors wait for `init_prior` where there is no prior yet."""
+        state_dict = dict(state_dict)
+        if self.prior is None:
+            kept = {key[len(_PRIOR) :]: state_dict.pop(key) for key in list(state_dict) if key.startswith(_PRIOR)}
+            self._prior_state = kept
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+

@@ -1,0 +1,190 @@
+"""The Autoregressive LoT Prior: a causal transformer over the N·M codes of a scene (section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .checks import require_codes, require_divisible, require_positive
+
+
+def canonical_slot_order(codes: Tensor) -> Tensor:
+    """Sorts the slots of each scene by their codes, the first block first (lexicographic order).
+
+    Slots carry no order of their own, so the prior learns one order out of the N! that say the same.
+    `codes` (B, N, M) integers → the same shape, slots permuted.
+    """
+    order = torch.arange(codes.shape[1], device=codes.device).expand(codes.shape[:2])
+    for block in reversed(range(codes.shape[2])):  # stable sorts, the least significant key first
+        keys = codes[..., block].gather(1, order)
+        order = order.gather(1, keys.argsort(dim=1, stable=True))
+    return codes.gather(1, order.unsqueeze(-1).expand_as(codes))
+
+
+class KeyValueCache:
+    """Keys and values of the tokens seen so far, for one attention layer; storage for all of them is taken at once."""
+
+    def __init__(self, max_length: int) -> None:
+        self.max_length, self.length = max_length, 0
+        self.keys = self.values = torch.empty(0)
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds `keys` and `values` (B, heads, T, width) and returns all of them so far."""
+        if self.length == 0:
+            batch, heads, _, width = keys.shape
+            self.keys = keys.new_empty(batch, heads, self.max_length, width)
+            self.values = torch.empty_like(self.keys)
+        end = self.length + keys.shape[2]
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head self-attention in which a token sees itself and what came before."""
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.to_query_key_value = nn.Linear(embed_dim, 3 * embed_dim)
+        self.project = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """(B, T, E) → (B, T, E). With a cache, `x` is the one token that follows those in the cache."""
+        query, key, value = (
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, T, E / heads)
+            for part in self.to_query_key_value(x).chunk(3, dim=-1)
+        )
+        if cache is not None:
+            key, value = cache.append(key, value)
+        attended = F.scaled_dot_product_attention(
+            query, key, value, dropout_p=self.dropout if self.training else 0.0, is_causal=cache is None
+        )
+        return self.project(attended.transpose(1, 2).flatten(2))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm transformer layer: x + attention, then x + MLP (GELU, 4 times wider)."""
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(embed_dim)
+        self.attention = CausalSelfAttention(embed_dim, num_heads, dropout)
+        self.norm_mlp = nn.LayerNorm(embed_dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(embed_dim, 4 * embed_dim), nn.GELU(approximate="tanh"), nn.Linear(4 * embed_dim, embed_dim)
+        )
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        x = x + self.drop(self.attention(self.norm_attention(x), cache))
+        return x + self.drop(self.mlp(self.norm_mlp(x)))
+
+
+class AutoregressiveTransformer(nn.Module):
+    """p(codes) = Π p(code_t | codes before t), slot by slot and, within a slot, block by block.
+
+    Every block has its own embeddings and its own output layer over its K codes, so a position can only ever
+    emit codes of its own codebook.
+
+    Args:
+        num_slots, num_codebooks, codebook_size: N, M, K.
+        embed_dim: width E of the transformer; `num_heads` must divide it.
+        num_heads, num_layers: its size.
+        dropout: probability, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        num_codebooks: int,
+        codebook_size: int,
+        embed_dim: int = 256,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        require_positive(
+            num_slots=num_slots,
+            num_codebooks=num_codebooks,
+            codebook_size=codebook_size,
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            num_layers=num_layers,
+        )
+        require_divisible("embed_dim", embed_dim, "num_heads", num_heads)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_codebooks, codebook_size
+        length = num_slots * num_codebooks
+        self.code_embedding = nn.Parameter(torch.randn(num_codebooks, codebook_size, embed_dim) * 0.02)
+        self.begin = nn.Parameter(torch.randn(embed_dim) * 0.02)
+        self.position_embedding = nn.Parameter(torch.randn(length, embed_dim) * 0.02)
+        self.drop = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(TransformerBlock(embed_dim, num_heads, dropout) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(embed_dim)
+        self.head = nn.Parameter(torch.randn(num_codebooks, embed_dim, codebook_size) * 0.02)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Teacher forcing: `codes` (B, N, M) → logits (B, N, M, K), those of a position given all before it."""
+        require_codes(codes, self.num_slots, self.num_codebooks, self.codebook_size)
+        blocks = torch.arange(self.num_codebooks, device=codes.device)
+        embedded = self.code_embedding[blocks, codes].flatten(1, 2)  # (B, N·M, E)
+        begin = self.begin.expand(embedded.shape[0], 1, -1)
+        x = self.drop(torch.cat([begin, embedded[:, :-1]], dim=1) + self.position_embedding)
+        for layer in self.layers:
+            x = layer(x)
+        x = self.norm(x).unflatten(1, (self.num_slots, self.num_codebooks))
+        return torch.einsum("bnme,mek->bnmk", x, self.head).float()
+
+    def nll(self, codes: Tensor) -> Tensor:
+        """Negative log-likelihood of each code given those before it, (B, N, M) in nats."""
+        return F.cross_entropy(self(codes).movedim(-1, 1), codes, reduction="none")
+
+    @torch.no_grad()
+    def sample(
+        self,
+        batch_size: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws the codes (B, N, M) of `batch_size` scenes, with cached keys and values.
+
+        Args:
+            batch_size: B, at least 1.
+            temperature: divides the logits; below 1 makes likely codes likelier. Greater than 0.
+            top_k: draws among the k likeliest codes only; None among all.
+            generator: source of randomness, on the prior's device.
+
+        Raises:
+            ValueError: a temperature that is not positive, `top_k` below 1.
+        """
+        require_positive(batch_size=batch_size)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be greater than 0, got {temperature}")
+        if top_k is not None:
+            require_positive(top_k=top_k)
+        was_training = self.training
+        self.eval()  # no dropout
+        length = self.num_slots * self.num_codebooks
+        caches = [KeyValueCache(length) for _ in self.layers]
+        codes = torch.empty(batch_size, length, dtype=torch.int64, device=self.head.device)
+        x = self.begin.expand(batch_size, 1, -1)
+        for position in range(length):
+            block = position % self.num_codebooks
+            x = x + self.position_embedding[position]
+            for layer, cache in zip(self.layers, caches, strict=True):
+                x = layer(x, cache)
+            logits = (self.norm(x[:, 0]) @ self.head[block]).float() / temperature  # (B, K)
+            if top_k is not None and top_k < self.codebook_size:
+                threshold = logits.topk(top_k).values[:, -1:]
+                logits = logits.masked_fill(logits < threshold, -torch.inf)
+            drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+            codes[:, position] = drawn
+            x = self.code_embedding[block, drawn].unsqueeze(1)
+        self.train(was_training)
+        return codes.unflatten(1, (self.num_slots, self.num_codebooks))

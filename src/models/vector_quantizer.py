@@ -1,0 +1,177 @@
+"""Slots ↔ codes: one codebook for each block, shared by all slots (section 3.1, "Semantic Vector Quantization")."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .block_layers import BlockLinear
+from .checks import require_codes, require_divisible, require_positive
+
+
+class Quantized(NamedTuple):
+    """What the quantizer makes of slots."""
+
+    slots: Tensor  # (B, N, D) float32, each block replaced by its code; gradients pass straight through
+    codes: Tensor  # (B, N, M) int64 in [0, K)
+    commitment: Tensor  # scalar, raw: mean squared distance from blocks to their codes, not yet weighted
+
+
+class SemanticVectorQuantizer(nn.Module):
+    """Splits every slot into M blocks and replaces each block by the nearest of the K codes of its own codebook.
+
+    The codebooks learn by exponential moving averages of the blocks assigned to each code (van den Oord et al. 2017,
+    appendix A.1), not by gradients. They are filled with the first blocks seen in training, over several batches if
+    one is smaller than a codebook. A code used less than `revive_below` times its fair share (1/K of the blocks) is
+    moved onto a random current block, together with its moving averages, so that it starts afresh.
+
+    Args:
+        num_slots: N, slots an image. Checked against the input.
+        slot_dim: D, width of a slot; M must divide it.
+        num_codebooks: M, blocks a slot.
+        codebook_size: K, codes a codebook.
+        code_dim: C, width of a code; where it is not D / M, a linear map a block leads there and another one back.
+        commitment_cost: default weight of the commitment loss, read by `SVQ.compute_loss`; never applied here.
+        decay: decay of the moving averages, a training step.
+        revive_below: share of the fair use under which a code counts as dead, in [0, 1).
+    """
+
+    codebook: Tensor
+    ema_count: Tensor
+    ema_sum: Tensor
+    num_filled: Tensor
+
+    def __init__(
+        self,
+        num_slots: int,
+        slot_dim: int,
+        num_codebooks: int,
+        codebook_size: int,
+        code_dim: int,
+        commitment_cost: float = 0.25,
+        decay: float = 0.99,
+        revive_below: float = 0.05,
+    ) -> None:
+        super().__init__()
+        require_positive(
+            num_slots=num_slots,
+            slot_dim=slot_dim,
+            num_codebooks=num_codebooks,
+            codebook_size=codebook_size,
+            code_dim=code_dim,
+        )
+        require_divisible("slot_dim", slot_dim, "num_codebooks", num_codebooks)
+        if not 0 <= decay < 1 or not 0 <= revive_below < 1:
+            raise ValueError(f"decay and revive_below must lie in [0, 1), got {decay} and {revive_below}")
+        if commitment_cost < 0:
+            raise ValueError(f"commitment_cost must not be negative, got {commitment_cost}")
+        self.num_slots, self.slot_dim = num_slots, slot_dim
+        self.num_codebooks, self.codebook_size, self.code_dim = num_codebooks, codebook_size, code_dim
+        self.commitment_cost, self.decay, self.revive_below = commitment_cost, decay, revive_below
+        self.strength = 1.0
+
+        block_dim = slot_dim // num_codebooks
+        projected = block_dim != code_dim
+        self.to_code = BlockLinear(num_codebooks, block_dim, code_dim) if projected else nn.Identity()
+        self.from_code = BlockLinear(num_codebooks, code_dim, block_dim) if projected else nn.Identity()
+        # Random codes serve only a model that was never trained; training data take their place.
+        self.register_buffer("codebook", torch.randn(num_codebooks, codebook_size, code_dim))  # (M, K, C)
+        self.register_buffer("ema_count", torch.zeros(num_codebooks, codebook_size))
+        self.register_buffer("ema_sum", torch.zeros(num_codebooks, codebook_size, code_dim))
+        self.register_buffer("num_filled", torch.zeros((), dtype=torch.int64))  # codes that hold data, in each book
+
+    def forward(self, slots: Tensor) -> Quantized:
+        """Quantizes `slots` (B, N, D). In training mode the codebooks then learn from them; in eval mode they don't."""
+        if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
+            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected (B, {self.num_slots}, {self.slot_dim})")
+        with torch.autocast(slots.device.type, enabled=False):  # distances and sums need float32
+            blocks = self.to_code(slots.float().unflatten(-1, (self.num_codebooks, -1)))  # (B, N, M, C)
+            flat = blocks.detach().flatten(0, 1).transpose(0, 1)  # (M, B·N, C)
+            if self.training:
+                self._fill(flat)
+            codes = self._nearest(flat)  # (M, B·N)
+            nearest = self._lookup(codes).transpose(0, 1).view_as(blocks)
+            commitment = F.mse_loss(blocks, nearest)
+            if self.training:
+                self._learn(flat, codes)
+            step = self.strength if self.training else 1.0
+            quantized = self.from_code(blocks + step * (nearest - blocks).detach())  # straight-through estimator
+        return Quantized(quantized.flatten(-2), codes.T.view(blocks.shape[:-1]), commitment)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """The slots (B, N, D) that `codes` (B, N, M) stand for, as float32: the second half of `forward`."""
+        require_codes(codes, self.num_slots, self.num_codebooks, self.codebook_size)
+        with torch.autocast(self.codebook.device.type, enabled=False):
+            nearest = self._lookup(codes.flatten(0, 1).T).transpose(0, 1).unflatten(0, codes.shape[:2])
+            return self.from_code(nearest).flatten(-2)
+
+    def _lookup(self, codes: Tensor) -> Tensor:
+        """(M, T) → (M, T, C)."""
+        return self.codebook.gather(1, codes.unsqueeze(-1).expand(-1, -1, self.code_dim))
+
+    def _nearest(self, flat: Tensor) -> Tensor:
+        """Index of the code nearest to each block, (M, T, C) → (M, T). |x|² is the same for all codes: left out."""
+        half_norms = self.codebook.square().sum(-1).mul(0.5).unsqueeze(1)  # (M, 1, K)
+        filled = int(self.num_filled)
+        if 0 < filled < self.codebook_size:  # a code that holds no data yet is not to be chosen
+            half_norms[..., filled:] = torch.inf
+        return torch.baddbmm(half_norms, flat, self.codebook.mT, alpha=-1).argmin(dim=-1)
+
+    @torch.no_grad()
+    def _fill(self, flat: Tensor) -> None:
+        """Copies current blocks into the codes that hold none yet."""
+        filled = int(self.num_filled)
+        count = min(self.codebook_size - filled, flat.shape[1])
+        if count == 0:
+            return
+        fair_use = flat.shape[1] * _num_processes() / self.codebook_size
+        new = slice(filled, filled + count)
+        self.codebook[:, new] = self._random_blocks(flat, count)
+        self.ema_sum[:, new] = self.codebook[:, new] * fair_use
+        self.ema_count[:, new] = fair_use
+        self.num_filled += count
+
+    @torch.no_grad()
+    def _learn(self, flat: Tensor, codes: Tensor) -> None:
+        """One step of the moving averages, then the revival of dead codes. `flat` (M, T, C), `codes` (M, T)."""
+        count = torch.zeros_like(self.ema_count).scatter_add_(1, codes, torch.ones_like(codes, dtype=torch.float32))
+        total = torch.zeros_like(self.ema_sum).scatter_add_(1, codes.unsqueeze(-1).expand_as(flat), flat)
+        if _num_processes() > 1:
+            dist.all_reduce(count)
+            dist.all_reduce(total)
+        self.ema_count.lerp_(count, 1 - self.decay)
+        self.ema_sum.lerp_(total, 1 - self.decay)
+        # Laplace smoothing keeps a code that lost all its blocks finite.
+        blocks_a_step = self.ema_count.sum(-1, keepdim=True)
+        smoothed = (self.ema_count + 1e-5) / (blocks_a_step + self.codebook_size * 1e-5) * blocks_a_step
+        filled = int(self.num_filled)
+        self.codebook[:, :filled] = (self.ema_sum / smoothed.unsqueeze(-1))[:, :filled]
+        if self.revive_below and filled == self.codebook_size:
+            fair_use = blocks_a_step / self.codebook_size
+            dead = (self.ema_count < self.revive_below * fair_use).unsqueeze(-1)
+            reborn = self._random_blocks(flat, self.codebook_size)
+            self.codebook.copy_(torch.where(dead, reborn, self.codebook))
+            self.ema_sum.copy_(torch.where(dead, reborn * fair_use.unsqueeze(-1), self.ema_sum))
+            self.ema_count.copy_(torch.where(dead.squeeze(-1), fair_use, self.ema_count))
+
+    def _random_blocks(self, flat: Tensor, count: int) -> Tensor:
+        """`count` current blocks of each codebook, (M, count, C); the same ones in every process."""
+        if count <= flat.shape[1]:
+            chosen = torch.randperm(flat.shape[1], device=flat.device)[:count]
+        else:
+            chosen = torch.randint(flat.shape[1], (count,), device=flat.device)
+        blocks = flat[:, chosen].contiguous()
+        if _num_processes() > 1:
+            dist.broadcast(blocks, src=0)
+        return blocks
+
+    def extra_repr(self) -> str:
+        return f"M={self.num_codebooks}, K={self.codebook_size}, C={self.code_dim}, D={self.slot_dim}"
+
+
+def _num_processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -1,0 +1,65 @@
+"""What a run shows in TensorBoard: scalars, pictures, and how each codebook is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Board:
+    """Writes events below `folder`; where `enabled` is false (not the first process) it writes nothing."""
+
+    def __init__(self, folder: Path, enabled: bool = True) -> None:
+        self.writer = SummaryWriter(str(folder)) if enabled else None
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        """Each value as the curve `group/name`."""
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def figure(self, tag: str, figure: Figure, step: int) -> None:
+        """A matplotlib figure as a picture."""
+        if self.writer is not None:
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+            self.writer.add_image(tag, pixels, step, dataformats="HWC")
+
+    def codebooks(self, group: str, counts: Tensor, step: int) -> None:
+        """Per block: perplexity, share of codes used, and the histogram of `counts` (M, K)."""
+        if self.writer is None:
+            return
+        perplexities, shares = codebook_use(counts)
+        for block, row in enumerate(counts):
+            name = f"{group}/block_{block + 1}"
+            self.writer.add_scalar(f"{name}/perplexity", float(perplexities[block]), step)
+            self.writer.add_scalar(f"{name}/share_used", float(shares[block]), step)
+            codes = torch.arange(len(row)).repeat_interleave(row)
+            self.writer.add_histogram(f"{name}/codes", codes, step, bins="auto")
+
+
+def count_codes(codes: Tensor, codebook_size: int) -> Tensor:
+    """How often each code occurs in `codes` (B, N, M), int64 (M, K)."""
+    blocks = codes.flatten(0, 1).T  # (M, B·N)
+    return torch.stack([torch.bincount(block, minlength=codebook_size) for block in blocks])
+
+
+def codebook_use(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Perplexity in [1, K] and share of codes used in [0, 1], both (M,), of `counts` (M, K)."""
+    shares = counts.double() / counts.sum(-1, keepdim=True).clamp(min=1)
+    return torch.exp(torch.special.entr(shares).sum(-1)), (counts > 0).double().mean(-1)

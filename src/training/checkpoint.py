@@ -1,0 +1,188 @@
+"""The two files of a run: best_model.pth to use, last.pth to go on from. `SVQ.from_checkpoint` opens both."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..configs.errors import ConfigError, as_config_error
+from ..models.svq_model import SVQ
+from ..utils.checkpoint_io import FORMAT, VERSION, atomic_save, safe_load
+
+BEST, LAST = "best_model.pth", "last.pth"
+
+# The phases of a run, in order. A run whose last.pth says FINISHED has nothing left to do.
+AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation", "finished"
+
+# Settings that may differ when a run goes on: they change what is shown or where, not what is learned.
+FREE = (
+    *("name", "log_dir", "checkpoint_dir", "device", "evaluation", "visualization", "data.num_test"),
+    *("data.num_workers", "training.resume", "training.log_every", "training.image_every"),
+    "training.checkpoint_every",
+)
+
+
+@dataclass
+class TrainingState:
+    """All that a run needs to go on as if it had not been interrupted, besides the model itself."""
+
+    phase: str = AUTOENCODER
+    step: int = 0  # steps made in this phase
+    best_loss: float = float("inf")  # smallest validation loss of this phase
+    best: dict[str, Any] = field(default_factory=dict)  # the content of best_model.pth
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    rng: list[dict[str, Any]] = field(default_factory=list)  # one for each process
+    seconds: float = 0.0  # spent so far
+
+    def start_phase(self, phase: str) -> None:
+        """Moves on to the first step of `phase`."""
+        self.phase, self.step, self.best_loss, self.optimizer, self.rng = phase, 0, float("inf"), {}, []
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: SVQ,
+    *,
+    step: int,
+    metrics: Mapping[str, float],
+    config: Mapping[str, Any],
+    state: TrainingState | None = None,
+) -> dict[str, Any]:
+    """Writes a checkpoint, whole or not at all, and returns its content (tensors on the CPU).
+
+    Args:
+        step: training steps behind these weights, of the phase that made them.
+        metrics: validation metrics of these weights.
+        config: the settings of the run, plain containers.
+        state: what is needed to go on; without it the file is one to use only.
+    """
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model_config": model.config,
+        "model_state_dict": cpu_copy(model.state_dict()),
+        "step": step,
+        "metrics": dict(metrics),
+        "config": dict(config),
+    }
+    if state is not None:
+        content["training_state"] = {entry.name: getattr(state, entry.name) for entry in fields(state)}
+    atomic_save(content, path)
+    return content
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a last.pth, its `training_state` as a `TrainingState`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, is no checkpoint, or one that cannot be resumed.
+    """
+    content = safe_load(path)
+    saved = content.get("training_state")
+    if saved is None:
+        raise ValueError(f"checkpoint {path} holds a model but no training state; resume from a {LAST}")
+    try:
+        content["training_state"] = TrainingState(**saved)
+    except TypeError as error:
+        raise ValueError(f"checkpoint {path} was written by another version of the code: {error}") from error
+    return content
+
+
+def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The checkpoint to go on from, or None to start anew.
+
+    Args:
+        resume: None, "auto" (the unfinished run in `checkpoint_dir`, if there is one) or a path.
+        config: the settings of this run, plain containers.
+
+    Raises:
+        ConfigError: the file is missing or broken, its run has finished or had other settings.
+    """
+    if resume is None:
+        return None
+    auto = resume == "auto"
+    path = checkpoint_dir / LAST if auto else Path(resume)
+    if auto and not path.exists():
+        return None
+    with as_config_error():
+        content = load_checkpoint(path)
+    if content["training_state"].phase == FINISHED:
+        if auto:
+            return None
+        raise ConfigError(f"the run of {path} has finished; nothing is left to resume")
+    differing = differences(content["config"], config)
+    if differing:
+        key, (then, now) = next(iter(differing.items()))
+        others = f" (and {', '.join(list(differing)[1:])})" if len(differing) > 1 else ""
+        raise ConfigError(
+            f"{path} was trained with {key}={_shown(then)} but this run has {key}={_shown(now)}{others}: "
+            "use the same settings to go on, or leave training.resume out to start anew"
+        )
+    return content
+
+
+def unfinished(checkpoint_dir: Path) -> TrainingState | None:
+    """The state of the unfinished run in that folder, if there is one that can be read."""
+    try:
+        state: TrainingState = load_checkpoint(checkpoint_dir / LAST)["training_state"]
+    except (OSError, ValueError):
+        return None
+    return None if state.phase == FINISHED else state
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ and matter for what is learned: dotted key → (then, now)."""
+    before, after = _flat(then), _flat(now)
+    return {
+        key: (before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not f"{key}.".startswith(tuple(f"{free}." for free in FREE))
+    }
+
+
+def cpu_copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that training cannot change any more, on the CPU."""
+    return {key: _contiguous(value) for key, value in weights.items()}
+
+
+def _contiguous(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of every generator that training may draw from, in plain containers."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), position, has_gauss, cached),  # type: ignore[union-attr]
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+    }
+
+
+def restore_rng(state: Mapping[str, Any]) -> None:
+    """Puts the generators back to where `rng_state` found them."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,61 @@
+"""Device, precision and processes, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning_fabric import Fabric, seed_everything
+from lightning_fabric.strategies.ddp import DDPStrategy
+
+from ..configs.errors import ConfigError, as_config_error
+from ..configs.schema import TrainConfig
+from ..utils.precision import resolve_device, resolve_precision
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its device itself
+FABRIC_PRECISION = {"bf16": "bf16-mixed", "float32": "32-true"}
+
+
+def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
+    """The launched engine of a run, every process seeded alike.
+
+    Raises:
+        ConfigError: a device that is not there, or several processes where they cannot be had.
+    """
+    with as_config_error():
+        device = resolve_device(config.device)
+        precision = resolve_precision(config.precision, device)
+    devices = config.training.devices
+    if devices > 1 and multirun:
+        raise ConfigError(
+            f"training.devices={devices} does not go with --multirun, whose jobs share one process: "
+            "use training.devices=1, or call the command once for each setting"
+        )
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise ConfigError(f"training.devices={devices} but CUDA has {torch.cuda.device_count()} here")
+    fabric = Fabric(
+        accelerator=device,
+        devices=devices,
+        precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+        # The quantizer keeps its codebooks in step itself; copying buffers would cost time for nothing.
+        strategy=DDPStrategy(broadcast_buffers=False) if devices > 1 else "auto",
+    )
+    fabric.launch()
+    seed_everything(config.seed, verbose=False)
+    return fabric
+
+
+@contextmanager
+def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Draws inside come from `seed`, and those of training go on afterwards as if there had been none."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        yield
+
+
+def fused_adam(device: torch.device) -> bool:
+    """Whether PyTorch has the one-kernel Adam for this device."""
+    return device.type in ("cpu", "cuda")

@@ -1,0 +1,136 @@
+"""The one training loop. A phase says what a batch, a loss and a validation are; the loop does the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric, seed_everything
+from torch import Tensor, nn
+
+from ..configs.errors import CommandError, Interrupted
+from .checkpoint import restore_rng
+from .progress import progress
+from .schedule import learning_rate_at
+from .session import Session
+
+
+@dataclass
+class Phase:
+    """One phase of training.
+
+    Args:
+        seed: of what is drawn while training.
+        model: the module whose weights are trained, set up by Fabric.
+        batches: from the first step on, without end.
+        loss: the loss of a batch, and its terms.
+        validate: the validation metrics; "loss" is the objective that chooses the best model.
+        illustrate: draws pictures into TensorBoard.
+    """
+
+    name: str
+    seed: int
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: Iterator[Tensor]
+    loss: Callable[[Tensor], tuple[Tensor, dict[str, float]]]
+    validate: Callable[[], dict[str, float]]
+    illustrate: Callable[[], None]
+    steps: int
+    learning_rate: float
+    warmup_steps: int
+    grad_clip: float
+
+
+def run_phase(phase: Phase, session: Session) -> None:
+    """Trains from `session.state.step` to the phase's last step; then `state.best` holds the best weights.
+
+    Raises:
+        CommandError: the loss or its gradient is not finite; what was saved before stays as it is.
+        Interrupted: a signal asked for it; everything is saved.
+    """
+    fabric, state, every = session.fabric, session.state, session.config.training
+    phase.model.train()
+    if fabric.global_rank < len(state.rng):
+        restore_rng(state.rng[fabric.global_rank])
+    else:
+        seed_everything(phase.seed + fabric.global_rank, verbose=False)
+
+    with progress(phase.name, phase.steps, state.step, enabled=fabric.is_global_zero) as bar:
+        live: dict[str, float] = {}
+        for step, batch in zip(range(state.step, phase.steps), phase.batches, strict=False):
+            rate = learning_rate_at(
+                step, peak=phase.learning_rate, warmup_steps=phase.warmup_steps, total_steps=phase.steps
+            )
+            for group in phase.optimizer.param_groups:
+                group["lr"] = rate
+
+            phase.optimizer.zero_grad(set_to_none=True)
+            loss, metrics = phase.loss(batch)
+            fabric.backward(loss)
+            norm = clip_gradients(fabric, phase)
+            _require_finite(loss.item(), norm, phase, session)
+            phase.optimizer.step()
+
+            state.step = step + 1
+            last = state.step == phase.steps
+            if state.step % every.log_every == 0 or last:
+                live |= metrics
+                session.board.scalars(
+                    phase.name, {**metrics, "learning_rate": rate, "gradient_norm": norm}, state.step
+                )
+            if state.step % every.eval_every == 0 or last:
+                validation = phase.validate()
+                phase.model.train()
+                session.board.scalars(phase.name, {f"val_{k}": v for k, v in validation.items()}, state.step)
+                live["val_loss"] = validation["loss"]
+                if validation["loss"] < state.best_loss:
+                    state.best_loss = validation["loss"]
+                    session.save_best({f"{phase.name}_{key}": value for key, value in validation.items()})
+            if state.step % every.image_every == 0 or last:
+                phase.illustrate()
+                phase.model.train()
+            bar.set_postfix({key: f"{value:.4g}" for key, value in live.items()}, refresh=False)
+            bar.update()
+
+            stop = _stop_signal(session)
+            if state.step % every.checkpoint_every == 0 or last or stop:
+                session.save_last(phase.optimizer)
+            if stop:
+                raise Interrupted(
+                    f"stopped after step {state.step} of {phase.steps} ({phase.name}); everything is saved. "
+                    f"Go on with: {session.command} training.resume=auto",
+                    stop,
+                )
+
+
+def clip_gradients(fabric: Fabric, phase: Phase) -> float:
+    """Scales the gradient down to the phase's largest global norm; returns the norm it had."""
+    norm = fabric.clip_gradients(
+        phase.model, phase.optimizer, max_norm=phase.grad_clip, error_if_nonfinite=False
+    )
+    return float(norm)  # type: ignore[arg-type]
+
+
+def _require_finite(loss: float, norm: float, phase: Phase, session: Session) -> None:
+    """Stops before the weights take in a NaN. With several processes the norm is the same for all."""
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    last = session.last_path
+    kept = f"{last} is from before" if last.exists() else "no checkpoint was written yet"
+    raise CommandError(
+        f"training stopped at step {session.state.step + 1} of {phase.steps} ({phase.name}): the loss is "
+        f"{loss:g} and the norm of its gradient {norm:g}; {kept}. Try a smaller learning rate than "
+        f"{phase.learning_rate:g}, or precision=float32"
+    )
+
+
+def _stop_signal(session: Session) -> int:
+    """The signal that some process has received, or 0; all processes agree on it."""
+    number = session.stop.number or 0
+    if session.fabric.world_size > 1:
+        total = session.fabric.all_reduce(torch.tensor(number), reduce_op="max")
+        number = int(total)  # type: ignore[arg-type]
+    return number

@@ -1,0 +1,132 @@
+"""A whole run: data, both phases, the scores and the pictures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from ..configs.errors import as_config_error
+from ..configs.launch import Invocation
+from ..configs.schema import DataConfig, ModelConfig, TrainConfig
+from ..data.toy_datasets import ToyDataset, make_dataset
+from ..models.svq_model import SVQ
+from .autoencoder import train_autoencoder
+from .board import Board
+from .checkpoint import (
+    AUTOENCODER,
+    BEST,
+    EVALUATION,
+    FINISHED,
+    PRIOR,
+    TrainingState,
+    find_resume,
+    unfinished,
+)
+from .engine import make_fabric
+from .finish import finish
+from .prior import add_prior, train_prior
+from .progress import progress
+from .results import hardware
+from .session import Session
+
+
+def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
+    """Trains as `config` says, writes results.json and pictures into `call.run_dir`, and returns the results.
+
+    Raises:
+        ConfigError: a setting that cannot be used, or a checkpoint that cannot be resumed.
+        CommandError: training failed (NaN).
+        Interrupted: a signal stopped it.
+    """
+    started = time.perf_counter()
+    checkpoint_dir = call.run_dir / "checkpoints" if call.multirun else Path(config.checkpoint_dir)
+    fabric = make_fabric(config, call.multirun)
+    resumed = find_resume(config.training.resume, checkpoint_dir, asdict(config))
+    with as_config_error():
+        train_data, val_data = (make_split(config.data, split) for split in ("train", "val"))
+        model = make_model(config.model)
+    state: TrainingState = resumed["training_state"] if resumed else TrainingState()
+
+    with Board(call.run_dir, enabled=fabric.is_global_zero) as board:
+        session = Session(
+            config, fabric, model, state, board, call.run_dir, checkpoint_dir, call.command, started=started
+        )
+        _announce(session, resumed is not None)
+        if resumed:
+            if state.phase != AUTOENCODER and config.training.prior.steps:
+                add_prior(session)
+            model.load_state_dict(resumed["model_state_dict"])
+            session.restore_best_file()
+        render(session, train_data, val_data)
+        with session.stop:
+            run_phases(session, train_data, val_data)
+        results = finish(session, train_data, val_data)
+        session.state.start_phase(FINISHED)
+        session.save_last()
+    return results
+
+
+def run_phases(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> None:
+    """From wherever the run stands to the best weights of both phases in the model."""
+    state = session.state
+    if state.phase == AUTOENCODER:
+        train_autoencoder(session, train_data, val_data)
+        session.load_best()
+        if session.config.training.prior.steps:
+            add_prior(session)
+            state.start_phase(PRIOR)
+        else:
+            state.start_phase(EVALUATION)
+    session.model.to(session.fabric.device)
+    if state.phase == PRIOR:
+        train_prior(session, train_data, val_data)
+        session.load_best()
+        state.start_phase(EVALUATION)
+    session.load_best()
+    session.save_last()
+
+
+def render(session: Session, *datasets: ToyDataset) -> None:
+    """Draws the pictures of the data sets into memory, where they stay."""
+    total = sum(len(data) for data in datasets)
+    with progress("rendering", total, unit="image", enabled=session.fabric.is_global_zero) as bar:
+        for data in datasets:
+            _ = data.images
+            bar.update(len(data))
+
+
+def _announce(session: Session, resumed: bool) -> None:
+    """Says what begins, and what the beginning will replace."""
+    state, fabric = session.state, session.fabric
+    where = f"{fabric.device} ({hardware(fabric.device)}), precision {fabric._precision.precision}"
+    session.say(f"{session.config.name}, seed {session.config.seed}, on {where}; logs in {session.run_dir}")
+    if resumed:
+        session.say(f"going on from {session.config.training.resume}: {state.phase}, step {state.step}")
+    elif (other := unfinished(session.checkpoint_dir)) is not None:
+        session.say(
+            f"starting anew: {session.last_path} of an unfinished run ({other.phase}, step {other.step}) and "
+            f"{BEST} will be replaced (training.resume=auto would have gone on with it)"
+        )
+    elif session.best_path.exists():
+        session.say(f"starting anew: {session.best_path} will be replaced at the first validation")
+
+
+def make_split(data: DataConfig, split: str) -> ToyDataset:
+    """The data set of one split: "train", "val" or "test"."""
+    sizes = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
+    return make_dataset(
+        data.name,
+        num_samples=sizes[split],
+        image_size=data.image_size,
+        max_shapes=data.max_shapes,
+        split=split,
+        seed=data.seed,
+        background=data.background,
+    )
+
+
+def make_model(model: ModelConfig) -> SVQ:
+    """An untrained model; every setting is an argument of its constructor."""
+    return SVQ(**{entry.name: getattr(model, entry.name) for entry in fields(model)})

@@ -1,0 +1,1 @@
+"""Helpers below every other layer: they import nothing else of this package."""

@@ -1,0 +1,89 @@
+"""Checkpoint files: written whole or not at all, and one clear line when a file is not what it should be.
+
+Every checkpoint is a plain dictionary of tensors and plain containers, so `torch.load` with its safe default
+(`weights_only=True`) opens it. The key `format` says that the file is one of ours.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT = "svq"
+VERSION = 1
+
+
+def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
+    """Write `obj` with `torch.save` so that `path` holds either the old file or the whole new one.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and take the final name in
+    one step; a kill at any moment leaves the previous checkpoint as it was. Missing parent folders are made.
+
+    Raises:
+        OSError: the folder cannot be written (no space, no permission).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            torch.save(obj, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Open a checkpoint written by this project, without running any code that may be inside the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a folder, a truncated or damaged file, no checkpoint of this project, or another version.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / 'best_model.pth'}")
+    if not path.exists():
+        raise FileNotFoundError(f"checkpoint {path} does not exist; train one with `python -m src.train`")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (PermissionError, MemoryError):  # the file may be whole
+        raise
+    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, ... for broken files
+        raise ValueError(_damaged(path)) from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint {path} was not written by this project (no format '{FORMAT}' in it); "
+            "give a file that `python -m src.train` wrote"
+        )
+    if checkpoint.get("version") != VERSION:
+        raise ValueError(
+            f"checkpoint {path} has version {checkpoint.get('version')!r} but this code reads "
+            f"version {VERSION}; update the code or train again"
+        )
+    return checkpoint
+
+
+def _damaged(path: Path) -> str:
+    size = path.stat().st_size
+    return (
+        f"checkpoint {path} ({size:,} bytes) cannot be read: it is truncated, damaged or not a checkpoint; "
+        "copy it again or train a new one"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power loss, where the system can (Windows cannot open folders)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,461 @@
+"""Figures of what the model saw, found, coded and drew.
+
+Every function is pure: tensors in, a :class:`matplotlib.figure.Figure` out, without pyplot or global state.
+Pictures are shown pixel by pixel (each image pixel is a whole number of figure pixels), on an opaque light
+ground with dark text, so that a figure reads the same on a light and on a dark page. Slot ``n`` has the same
+colour in every figure, whatever the number of slots.
+
+Legend: B batch, N slots, M blocks (= codebooks), K codes per codebook, H, W image size, F factors.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import torch
+from matplotlib import colormaps, style
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+GROUND = "#f6f6f4"
+INK = "#1f2328"
+FONT_SIZE = 9.0  # points
+TITLE_SIZE = 11.0  # points
+CELL = 0.85  # inches an image is wide, at least; rounded to whole figure pixels per image pixel
+GAP = 0.05  # inches between images
+MARGIN = 0.15  # inches around a figure
+SEGMENT_OPACITY = 0.7  # of the slot colours over the grey image
+
+# The user's own matplotlib style (a dark notebook, say) must not decide whether the text can be read.
+_STYLE = [
+    "default",
+    {
+        "figure.facecolor": GROUND,
+        "savefig.facecolor": GROUND,
+        "font.size": FONT_SIZE,
+        "axes.titlesize": FONT_SIZE,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), INK),
+        **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    },
+]
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+@style.context(_STYLE)
+def reconstruction_grid(
+    images: Tensor,
+    recons: Tensor,
+    masks: Tensor,
+    slot_images: Tensor,
+    *,
+    num_images: int = 8,
+    title: str = "What the model sees, one scene a column",
+    dpi: int = 150,
+) -> Figure:
+    """Rows: input, reconstruction, segmentation, then each slot's picture (``slot_image * mask``).
+
+    Args:
+        images, recons: (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
+        masks: (B, N, 1, H, W), each slot's share of each pixel in [0, 1].
+        slot_images: (B, N, C, H, W), what each slot paints where it is seen.
+        num_images: scenes shown, at most: the first of the batch.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: a shape that does not fit, an empty batch, or NaN or infinity in a tensor.
+    """
+    shape = _image_shape("images", images)
+    _expect("recons", recons, shape)
+    num_slots = _mask_slots(masks, shape)
+    _expect("slot_images", slot_images, (shape[0], num_slots, *shape[1:]))
+    shown = _count("num_images", num_images, shape[0])
+    images, recons, masks, slot_images = (t[:shown] for t in (images, recons, masks, slot_images))
+
+    pictures = _unit("slot_images", slot_images) * _unit("masks", masks)  # (B, N, C, H, W)
+    rows = [
+        _pixels("images", images),
+        _pixels("recons", recons),
+        _pixels("masks", segmentation_overlay(images, masks)),
+        *(_pixels("slot_images", pictures[:, slot]) for slot in range(num_slots)),
+    ]
+    labels = ["input", "reconstruction", "segmentation", *_slot_names(num_slots)]
+    return _picture_grid(rows, dpi, title, row_labels=labels, slot_row=3)
+
+
+@style.context(_STYLE)
+def mask_grid(
+    images: Tensor,
+    masks: Tensor,
+    *,
+    num_images: int = 8,
+    title: str = "Each slot's mask: white is the slot's own, black another's",
+    dpi: int = 150,
+) -> Figure:
+    """Rows: input, segmentation, then the mask of each slot as a grey level (white = 1, black = 0).
+
+    Args:
+        images: (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
+        masks: (B, N, 1, H, W), each slot's share of each pixel in [0, 1].
+        num_images: scenes shown, at most: the first of the batch.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: a shape that does not fit, an empty batch, or NaN or infinity in a tensor.
+    """
+    shape = _image_shape("images", images)
+    num_slots = _mask_slots(masks, shape)
+    shown = _count("num_images", num_images, shape[0])
+    images, masks = images[:shown], masks[:shown]
+    rows = [
+        _pixels("images", images),
+        _pixels("masks", segmentation_overlay(images, masks)),
+        *(_pixels("masks", masks[:, slot]) for slot in range(num_slots)),
+    ]
+    labels = ["input", "segmentation", *_slot_names(num_slots)]
+    return _picture_grid(rows, dpi, title, row_labels=labels, slot_row=2)
+
+
+@style.context(_STYLE)
+def image_sheet(
+    images: Tensor,
+    labels: Sequence[str] | None = None,
+    *,
+    title: str = "",
+    columns: int | None = None,
+    dpi: int = 150,
+) -> Figure:
+    """Images in reading order, each with its label below it.
+
+    Args:
+        images: (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
+        labels: B texts, or none; long ones are wrapped to the width of an image.
+        columns: images a row; the most square sheet when not given.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: a shape or a number of labels that does not fit, an empty batch, NaN or infinity.
+    """
+    count = _image_shape("images", images)[0]
+    if labels is not None and len(labels) != count:
+        raise ValueError(f"labels had length {len(labels)} but expected one for each of the {count} images")
+    columns = _count("columns", math.ceil(math.sqrt(count)) if columns is None else columns, count)
+    pixels = _pixels("images", images)
+    starts = range(0, count, columns)
+    rows = [pixels[start : start + columns] for start in starts]
+    cell_labels = None if labels is None else [labels[start : start + columns] for start in starts]
+    return _picture_grid(rows, dpi, title, cell_labels=cell_labels)
+
+
+def sample_sheet(
+    images: Tensor, title: str = "Scenes drawn from the prior", *, num_samples: int = 64, dpi: int = 150
+) -> Figure:
+    """The first ``num_samples`` generated images (B, C, H, W) as one sheet; see :func:`image_sheet`."""
+    shown = _count("num_samples", num_samples, _image_shape("images", images)[0])
+    return image_sheet(images[:shown], title=title, dpi=dpi)
+
+
+def segmentation_overlay(images: Tensor, masks: Tensor) -> Tensor:
+    """Images (B, C, H, W) in grey under the colour of each pixel's strongest slot -> (B, 3, H, W) in [0, 1].
+
+    ``masks`` is (B, N, 1, H, W). Raises ValueError on shapes that do not fit.
+    """
+    num_slots = _mask_slots(masks, _image_shape("images", images))
+    owner = _unit("masks", masks).squeeze(2).argmax(dim=1)  # (B, H, W)
+    colours = torch.tensor(slot_colours(num_slots))[owner].permute(0, 3, 1, 2)
+    grey = _unit("images", images).mean(dim=1, keepdim=True)
+    return SEGMENT_OPACITY * colours + (1 - SEGMENT_OPACITY) * grey
+
+
+def slot_colours(num_slots: int) -> list[tuple[float, float, float]]:
+    """One RGB colour in [0, 1] for each slot; slot n's colour does not depend on ``num_slots``."""
+    pairs = [(float(red), float(green), float(blue)) for red, green, blue, _ in colormaps["tab20"](range(20))]
+    named = pairs[0::2] + pairs[1::2]  # the strong ones first, then their light twins
+    golden = (math.sqrt(5) - 1) / 2  # spreads any number of further hues without repeating one
+    more = [colorsys.hsv_to_rgb(n * golden % 1, 0.65, 0.85) for n in range(max(0, num_slots - len(named)))]
+    return [*named, *more][:num_slots]
+
+
+# -------------------------------------------------------------------------------------------------- charts
+
+
+@style.context(_STYLE)
+def codebook_use(
+    counts: Tensor | np.ndarray, *, title: str = "How often each code is used", dpi: int = 150
+) -> Figure:
+    """One panel a block: its codes from the most to the least used, with perplexity and share of codes used.
+
+    Args:
+        counts: (M, K), how often each code was chosen; integers or floats >= 0.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: another number of axes, an empty axis, a negative count, NaN or infinity.
+    """
+    _expect("counts", counts, ("M", "K"))
+    table = _finite("counts", counts)
+    if (table < 0).any():
+        raise ValueError(f"counts held {table.min():g} but expected counts of 0 or more")
+    blocks, codes = table.shape
+    columns = min(4, blocks)
+    rows = math.ceil(blocks / columns)
+    width = 2.7 * columns + 0.9
+    figure = _chart(width, 2.1 * rows + 0.9, title, dpi)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for block, panel in enumerate(panels.flat):
+        if block >= blocks:
+            panel.set_axis_off()
+            panels.flat[block - columns].tick_params(labelbottom=True)  # now the lowest of its column
+            continue
+        total = table[block].sum()
+        name = f"block {block + 1}"
+        if total == 0:
+            panel.set_title(f"{name}\nno code counted", loc="left")
+        else:
+            share = np.sort(table[block] / total)[::-1]
+            positive = share[share > 0]
+            perplexity = math.exp(-(positive * np.log(positive)).sum())
+            used = 100 * len(positive) / codes
+            panel.set_title(f"{name}\nperplexity {perplexity:.1f}, {used:.1f} % of {codes} used", loc="left")
+            panel.stairs(100 * share, np.arange(codes + 1) + 0.5, fill=True, color="#2f6f9f")
+        panel.axhline(100 / codes, color="#c4501b", linewidth=1, linestyle="--", label="every code alike")
+    panels.flat[0].set_xlim(0.5, codes + 0.5)  # shared by all panels, and so is the height
+    panels.flat[0].set_ylim(bottom=0)
+    panels.flat[0].legend(loc="upper right", frameon=False, fontsize=FONT_SIZE - 1)
+    figure.supxlabel("code, from the most to the least used", fontsize=FONT_SIZE)
+    figure.supylabel("share of uses in %", fontsize=FONT_SIZE)
+    return figure
+
+
+@style.context(_STYLE)
+def block_factor_matrix(
+    matrix: Tensor | np.ndarray,
+    factor_names: Sequence[str],
+    *,
+    title: str = "Which block carries which factor",
+    dpi: int = 150,
+) -> Figure:
+    """Annotated heat-map: how much of each factor's information each block's code carries.
+
+    Args:
+        matrix: (M, F); 0 = no more than chance, 1 = everything. NaN is shown as "n/a" (a constant factor).
+        factor_names: F texts.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: another number of axes, an empty axis, or not one name for each column.
+    """
+    _expect("matrix", matrix, ("M", "F"))
+    values = torch.as_tensor(matrix).detach().double().cpu().numpy()
+    blocks, factors = values.shape
+    if len(factor_names) != factors:
+        raise ValueError(
+            f"factor_names had length {len(factor_names)} but expected one for each of the {factors} columns"
+        )
+    cell_width = max(0.75, 0.1 * max(map(len, factor_names)) + 0.15)
+    cell_height = 0.38
+    # M = 1 would leave the colour bar too short for its label, so the body has a least height.
+    width, height = cell_width * factors + 2.1, max(cell_height * blocks, 1.9) + 1.1
+    figure = _chart(width, height, title, dpi)
+    axes = figure.add_subplot()
+    colours = colormaps["Blues"].with_extremes(bad="#d0d0d0")
+    picture = axes.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, aspect="auto")
+    for block, factor in np.ndindex(blocks, factors):
+        value = values[block, factor]
+        text = f"{value:.2f}".replace("-0.00", "0.00") if np.isfinite(value) else "n/a"
+        ink = "white" if value > 0.65 else INK
+        axes.text(factor, block, text, ha="center", va="center", color=ink)
+    axes.set_xticks(range(factors), factor_names)
+    axes.set_yticks(range(blocks), [f"block {block + 1}" for block in range(blocks)])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(picture, ax=axes, fraction=0.08, pad=0.04, ticks=[0, 0.25, 0.5, 0.75, 1])
+    bar.set_label("share of the factor's\ninformation above chance")
+    bar.ax.spines[:].set_visible(False)
+    return figure
+
+
+# --------------------------------------------------------------------------------------------------- files
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> Path:
+    """Write ``figure`` to ``path`` and return the path; a reader never sees half a file.
+
+    Missing folders are made. The suffix gives the format (``.png`` where there is none). ``dpi`` defaults to
+    the figure's own, at which its images are pixel-exact.
+
+    Raises:
+        ValueError: a suffix that matplotlib cannot write, or a path that is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the path of a file, such as {path / 'figure.png'}")
+    if not path.suffix:
+        path = path.with_suffix(".png")
+    kind = path.suffix[1:].lower()
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if kind not in known:
+        raise ValueError(f"cannot write {path.name}: the suffix must be one of {', '.join(known)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with style.context(_STYLE):
+            figure.savefig(draft, format=kind, dpi=dpi or figure.dpi)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+# -------------------------------------------------------------------------------------------------- layout
+
+
+def _picture_grid(
+    rows: Sequence[np.ndarray],
+    dpi: int,
+    title: str,
+    *,
+    row_labels: Sequence[str] = (),
+    slot_row: int | None = None,
+    cell_labels: Sequence[Sequence[str]] | None = None,
+) -> Figure:
+    """Rows of (columns, H, W, 3) uint8 pictures; lengths here are figure pixels, so no image is resampled.
+
+    From row ``slot_row`` on, each row is one slot's and shows the slot's colour beside its label.
+    """
+    columns = max(len(row) for row in rows)
+    height, width = rows[0].shape[1:3]
+    scale = max(1, round(CELL * dpi / width))
+    height, width = height * scale, width * scale
+    gap, margin = max(1, round(GAP * dpi)), max(1, round(MARGIN * dpi))
+    line = math.ceil(1.3 * FONT_SIZE / 72 * dpi)
+
+    wrapped = [[_wrap(text, width / dpi, FONT_SIZE) for text in row] for row in cell_labels or []]
+    lines = max((len(text.splitlines()) for row in wrapped for text in row), default=0)
+    step = height + gap + (lines * line + gap if lines else 0)
+    swatch = round(0.8 * line)
+    label_room = math.ceil(dpi * max((_text_width(label, FONT_SIZE) for label in row_labels), default=0))
+    left = margin + (label_room + 3 * gap + swatch if row_labels else 0)
+    body = columns * (width + gap) - gap
+    total_width = max(left + body + margin, round(2.4 * dpi))  # room for a title over a single small image
+    heading = _wrap(title, (total_width - 2 * margin) / dpi, TITLE_SIZE)
+    heading_height = math.ceil(1.3 * TITLE_SIZE / 72 * dpi) * len(heading.splitlines())
+    top = margin + (heading_height + 2 * gap if heading else 0)
+    total_height = top + len(rows) * step - gap + margin
+
+    figure = Figure(figsize=(total_width / dpi, total_height / dpi), dpi=dpi)
+    if heading:
+        figure.text(margin / total_width, 1 - margin / total_height, heading, va="top", fontsize=TITLE_SIZE)
+    start = left if row_labels else (total_width - body) // 2
+    colours = slot_colours(len(rows))
+    for r, row in enumerate(rows):
+        bottom = total_height - top - r * step - height
+        middle = (bottom + height / 2) / total_height
+        if row_labels:
+            right = (left - 3 * gap - swatch) / total_width
+            figure.text(right, middle, row_labels[r], ha="right", va="center")
+        if slot_row is not None and r >= slot_row:
+            corner = ((left - 2 * gap - swatch) / total_width, middle - swatch / 2 / total_height)
+            box = Rectangle(corner, swatch / total_width, swatch / total_height, color=colours[r - slot_row])
+            figure.add_artist(box)
+        for c, picture in enumerate(row):
+            x = start + c * (width + gap)
+            box = (x / total_width, bottom / total_height, width / total_width, height / total_height)
+            axes = figure.add_axes(box)
+            axes.imshow(picture, interpolation="nearest", aspect="auto")
+            axes.set_axis_off()
+            if wrapped:
+                below = ((x + width / 2) / total_width, (bottom - gap) / total_height)
+                figure.text(*below, wrapped[r][c], ha="center", va="top")
+    return figure
+
+
+def _chart(width: float, height: float, title: str, dpi: int) -> Figure:
+    """An empty titled figure of ``width`` x ``height`` inches that gives its axes and labels their room."""
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
+    if title:
+        figure.suptitle(_wrap(title, width - 2 * MARGIN, TITLE_SIZE), fontsize=TITLE_SIZE)
+    return figure
+
+
+def _text_width(text: str, size: float) -> float:
+    """Inches that ``text`` takes at most, but for all-capitals: 0.62 em a character."""
+    return 0.62 * size / 72 * len(text)
+
+
+def _wrap(text: str, width: float, size: float) -> str:
+    """``text`` broken into lines that fit ``width`` inches."""
+    characters = max(1, int(width / _text_width("m", size)))
+    return "\n".join(part for given in text.splitlines() for part in textwrap.wrap(given, characters))
+
+
+def _slot_names(num_slots: int) -> list[str]:
+    return [f"slot {slot + 1}" for slot in range(num_slots)]
+
+
+# -------------------------------------------------------------------------------------------------- checks
+
+
+def _expect(name: str, tensor: Tensor | np.ndarray, expected: Sequence[int | str]) -> None:
+    """``expected`` holds sizes, and letters for sizes that are free but for zero."""
+    shape = tuple(tensor.shape)
+    pairs = zip(shape, expected, strict=False)
+    fits = [size > 0 if isinstance(want, str) else size == want for size, want in pairs]
+    if len(shape) != len(expected) or not all(fits):
+        wanted = ", ".join(map(str, expected))
+        raise ValueError(f"{name} had shape {shape} but expected ({wanted}), no size of it zero")
+
+
+def _image_shape(name: str, images: Tensor) -> tuple[int, int, int, int]:
+    _expect(name, images, ("B", "C", "H", "W"))
+    batch, channels, height, width = images.shape
+    if channels not in (1, 3):
+        raise ValueError(f"{name} had shape {tuple(images.shape)} but expected (B, 1 or 3, H, W)")
+    return batch, channels, height, width
+
+
+def _mask_slots(masks: Tensor, image_shape: tuple[int, int, int, int]) -> int:
+    batch, _, height, width = image_shape
+    _expect("masks", masks, (batch, "N", 1, height, width))
+    return masks.shape[1]
+
+
+def _count(name: str, wanted: int, available: int) -> int:
+    if wanted < 1:
+        raise ValueError(f"{name} was {wanted} but expected at least 1")
+    return min(wanted, available)
+
+
+def _finite(name: str, tensor: Tensor | np.ndarray) -> np.ndarray:
+    values = torch.as_tensor(tensor).detach().cpu().double()
+    if not values.isfinite().all():
+        raise ValueError(f"{name} held NaN or infinity but expected finite values")
+    return values.numpy()
+
+
+def _unit(name: str, tensor: Tensor) -> Tensor:
+    """Float32 on the CPU, clipped to [0, 1]; uint8 is 0 to 255, bool is 0 or 1."""
+    values = tensor.detach().cpu()
+    values = values / 255 if values.dtype == torch.uint8 else values.float()
+    if not values.isfinite().all():
+        raise ValueError(f"{name} held NaN or infinity but expected values in [0, 1]")
+    return values.clamp(0, 1)
+
+
+def _pixels(name: str, images: Tensor) -> np.ndarray:
+    """(B, C, H, W) -> (B, H, W, 3) uint8."""
+    values = _unit(name, images).expand(-1, 3, -1, -1)
+    return values.mul(255).round().byte().permute(0, 2, 3, 1).numpy()

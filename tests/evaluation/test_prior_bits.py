@@ -1,0 +1,50 @@
+"""Bits per code of priors whose likelihood is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src.evaluation.prior import prior_bits_per_code
+from src.models.transformer_decoder import AutoregressiveTransformer, canonical_slot_order
+
+
+class Sorted(nn.Module):
+    """Costs 0 nats for slots in canonical order, and 2 nats a code for any other order."""
+
+    def __init__(self, codebook_size: int) -> None:
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def nll(self, codes: Tensor) -> Tensor:
+        assert not self.training
+        wrong = (canonical_slot_order(codes) != codes).flatten(1).any(dim=1)
+        return 2.0 * wrong[:, None, None].expand(codes.shape).float()
+
+
+def test_canonical_order_is_used_and_shuffled_order_costs_more() -> None:
+    codes = torch.randint(0, 16, (300, 3, 2), generator=torch.Generator().manual_seed(0))
+    prior = Sorted(16).train()
+    bits = prior_bits_per_code(prior, codes, batch_size=64)  # type: ignore[arg-type]
+    assert bits["canonical"] == 0.0
+    assert bits["shuffled"] == pytest.approx(5 / 6 * 2 / math.log(2), rel=0.1)  # 1 of 3! orders is canonical
+    assert bits["uniform"] == 4.0 and bits["n_scenes"] == 300 and bits["n_codes"] == 1800
+    assert prior.training
+    assert prior_bits_per_code(prior, codes, seed=0, batch_size=7) == bits  # type: ignore[arg-type]
+
+
+def test_a_prior_without_knowledge_costs_log2_k() -> None:
+    prior = AutoregressiveTransformer(3, 2, 8, embed_dim=16, num_heads=2, num_layers=1)
+    nn.init.zeros_(prior.head)
+    codes = torch.randint(0, 8, (10, 3, 2), generator=torch.Generator().manual_seed(0))
+    bits = prior_bits_per_code(prior, codes)
+    assert bits["canonical"] == pytest.approx(3.0, abs=1e-5) and bits["shuffled"] == pytest.approx(3.0, abs=1e-5)
+
+
+def test_no_scenes_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one scene"):
+        prior_bits_per_code(Sorted(4), torch.zeros(0, 3, 2, dtype=torch.int64))  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""What both decoders promise: slots share out the pixels, whatever their order."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from src.models.slot_decoder import DECODERS, SVQDecoder
+
+BATCH, SLOTS, DIM, CHANNELS, SIZE = 2, 4, 8, 3, 16
+
+
+def make_decoder(decoder: str, **changes: object) -> SVQDecoder:
+    sizes: dict = {
+        "slot_dim": DIM,
+        "hidden_dim": 8,
+        "num_slots": SLOTS,
+        "image_size": SIZE,
+        "out_channels": CHANNELS,
+        "decoder": decoder,
+    }
+    return SVQDecoder(**{**sizes, **changes})
+
+
+both = pytest.mark.parametrize("decoder", DECODERS)
+
+
+@both
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (24, 3)])
+def test_shapes(decoder: str, size: int, channels: int) -> None:
+    out = make_decoder(decoder, image_size=size, out_channels=channels)(torch.randn(BATCH, SLOTS, DIM))
+    assert out.recon.shape == (BATCH, channels, size, size)
+    assert out.masks.shape == (BATCH, SLOTS, 1, size, size)
+    assert out.slot_images.shape == (BATCH, SLOTS, channels, size, size)
+
+
+@both
+@pytest.mark.parametrize("autocast", [False, True])
+def test_masks_share_out_every_pixel(decoder: str, autocast: bool) -> None:
+    slots = 5 * torch.randn(BATCH, SLOTS, DIM)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        out = make_decoder(decoder)(slots)
+    assert {out.recon.dtype, out.masks.dtype, out.slot_images.dtype} == {torch.float32}
+    assert out.masks.min() >= 0 and out.masks.max() <= 1
+    torch.testing.assert_close(out.masks.sum(1), torch.ones(BATCH, 1, SIZE, SIZE))
+    torch.testing.assert_close(out.recon, (out.masks * out.slot_images).sum(1))
+
+
+@both
+def test_slots_have_no_order(decoder: str) -> None:
+    module, slots, order = make_decoder(decoder), torch.randn(BATCH, SLOTS, DIM), [3, 1, 0, 2]
+    out, permuted = module(slots), module(slots[:, order])
+    torch.testing.assert_close(permuted.recon, out.recon, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(permuted.masks, out.masks[:, order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(permuted.slot_images, out.slot_images[:, order], rtol=1e-4, atol=1e-5)
+
+
+@both
+def test_scenes_do_not_mix(decoder: str) -> None:
+    module, slots = make_decoder(decoder), torch.randn(BATCH, SLOTS, DIM)
+    together, alone = module(slots), module(slots[1:])
+    torch.testing.assert_close(together.recon[1:], alone.recon, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.masks[1:], alone.masks, rtol=1e-4, atol=1e-5)
+
+
+@both
+def test_one_slot_paints_everything(decoder: str) -> None:
+    out = make_decoder(decoder, num_slots=1)(torch.randn(BATCH, 1, DIM))
+    assert torch.equal(out.masks, torch.ones_like(out.masks))
+    torch.testing.assert_close(out.recon, out.slot_images[:, 0])
+
+
+@both
+def test_every_slot_and_every_parameter_learns(decoder: str) -> None:
+    module, slots = make_decoder(decoder), torch.randn(BATCH, SLOTS, DIM, requires_grad=True)
+    out = module(slots)
+    loss = out.recon.square().mean()
+    if out.coarse is not None:
+        loss = loss + out.coarse.square().mean()
+    loss.backward()
+    assert (slots.grad.abs().amax(-1) > 0).all()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        # The same logit for all slots cancels in a softmax, so one bias may stay where it is.
+        assert parameter.grad.abs().max() > 0, name
+
+
+@both
+def test_a_decoder_can_learn_one_picture(decoder: str) -> None:
+    """Two slots, one image: left red, right green. The error falls to a small part of the image's variance."""
+    target = torch.zeros(1, 3, SIZE, SIZE)
+    target[:, 0, :, : SIZE // 2] = 1
+    target[:, 1, :, SIZE // 2 :] = 1
+    module, slots = make_decoder(decoder, num_slots=2, hidden_dim=16), torch.randn(1, 2, DIM)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    for _ in range(80):
+        error = (module(slots).recon - target).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert error < 0.05 * target.var()
+
+
+@both
+def test_wrong_slots(decoder: str) -> None:
+    module = make_decoder(decoder)
+    with pytest.raises(ValueError, match=r"slots had shape \(2, 5, 8\) but expected \(B, 4, 8\)"):
+        module(torch.randn(2, SLOTS + 1, DIM))
+    with pytest.raises(ValueError, match=r"slots had shape \(2, 4, 7\) but expected \(B, 4, 8\)"):
+        module(torch.randn(2, SLOTS, DIM - 1))
+    with pytest.raises(ValueError, match=r"slots had shape \(4, 8\)"):
+        module(torch.randn(SLOTS, DIM))
+
+
+@pytest.mark.parametrize("name", ["slot_dim", "hidden_dim", "num_slots", "image_size", "out_channels"])
+@pytest.mark.parametrize("value", [0, -8, 16.0])
+def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got {value}"):
+        make_decoder("cnn", **{name: value})
+
+
+def test_other_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match="unknown decoder 'unet': choose one of cross_attention, cnn"):
+        make_decoder("unet")
+    for decoder in DECODERS:
+        with pytest.raises(ValueError, match="image_size=20.*choose image_size=16 or 24"):
+            make_decoder(decoder, image_size=20)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import random
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from src.configs.errors import ConfigError
+from src.models.svq_model import SVQ
+from src.training.checkpoint import (
+    FINISHED,
+    LAST,
+    PRIOR,
+    TrainingState,
+    differences,
+    find_resume,
+    load_checkpoint,
+    restore_rng,
+    rng_state,
+    save_checkpoint,
+    unfinished,
+)
+from src.training.run import make_model
+
+from .tiny import assert_same_weights, tiny_config
+
+
+@pytest.fixture
+def config() -> dict:
+    return asdict(tiny_config())
+
+
+@pytest.fixture
+def model() -> SVQ:
+    return make_model(tiny_config().model)
+
+
+def test_a_checkpoint_comes_back_whole_and_rebuilds_the_model(tmp_path, model, config):
+    model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
+    state = TrainingState(phase=PRIOR, step=7, best_loss=0.5, rng=[rng_state()], seconds=3.0)
+    save_checkpoint(tmp_path / LAST, model, step=7, metrics={"loss": 0.5}, config=config, state=state)
+    content = load_checkpoint(tmp_path / LAST)
+    assert content["training_state"].phase == PRIOR and content["training_state"].step == 7
+    assert content["config"] == config
+    rebuilt = SVQ.from_checkpoint(tmp_path / LAST)
+    assert_same_weights(rebuilt.state_dict(), model.state_dict())
+
+
+def test_saved_weights_do_not_change_when_training_goes_on(tmp_path, model, config):
+    content = save_checkpoint(tmp_path / LAST, model, step=0, metrics={}, config=config)
+    before = {key: value.clone() for key, value in content["model_state_dict"].items()}
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)
+    assert_same_weights(content["model_state_dict"], before)
+
+
+def test_generators_go_on_where_they_were():
+    state = rng_state()
+    drawn = random.random(), np.random.rand(), torch.rand(())
+    restore_rng(state)
+    assert (random.random(), np.random.rand(), torch.rand(())) == drawn
+
+
+def write(folder, model, config, **state):
+    save_checkpoint(
+        folder / LAST, model, step=0, metrics={}, config=config, state=TrainingState(rng=[rng_state()], **state)
+    )
+
+
+def test_resume_finds_what_it_should(tmp_path, model, config):
+    assert find_resume(None, tmp_path, config) is None
+    assert find_resume("auto", tmp_path, config) is None
+    assert unfinished(tmp_path) is None
+    write(tmp_path, model, config, step=3)
+    assert find_resume(None, tmp_path, config) is None
+    for resume in ("auto", str(tmp_path / LAST)):
+        content = find_resume(resume, tmp_path, config)
+        assert content is not None and content["training_state"].step == 3
+    found = unfinished(tmp_path)
+    assert found is not None and found.step == 3
+
+
+def test_a_finished_run_is_not_resumed(tmp_path, model, config):
+    write(tmp_path, model, config, phase=FINISHED)
+    assert find_resume("auto", tmp_path, config) is None
+    assert unfinished(tmp_path) is None
+    with pytest.raises(ConfigError, match="has finished; nothing is left"):
+        find_resume(str(tmp_path / LAST), tmp_path, config)
+
+
+@pytest.mark.parametrize("resume", ["auto", "path"])
+def test_other_settings_are_refused_by_name(tmp_path, model, config, resume):
+    write(tmp_path, model, config)
+    other = asdict(tiny_config("model.num_slots=4"))
+    with pytest.raises(ConfigError, match="trained with model.num_slots=3 but this run has model.num_slots=4"):
+        find_resume("auto" if resume == "auto" else str(tmp_path / LAST), tmp_path, other)
+
+
+def test_settings_that_change_only_what_is_shown_may_differ(config):
+    free = asdict(
+        tiny_config(
+            *("name=x", "log_dir=y", "training.log_every=7", "visualization.dpi=99", "data.num_test=3"),
+            *("training.resume=auto", "evaluation.seed=4"),
+        )
+    )
+    assert differences(config, free) == {}
+    named = differences(config, asdict(tiny_config("training.prior.steps=9", "seed=3")))
+    assert named == {"seed": (0, 3), "training.prior.steps": (5, 9)}
+
+
+def test_files_that_cannot_be_resumed_are_named(tmp_path, model, config):
+    with pytest.raises(ConfigError, match=r"nothing\.pth does not exist"):
+        find_resume(str(tmp_path / "nothing.pth"), tmp_path, config)
+    save_checkpoint(tmp_path / "best.pth", model, step=0, metrics={}, config=config)
+    with pytest.raises(ConfigError, match="holds a model but no training state; resume from a last.pth"):
+        find_resume(str(tmp_path / "best.pth"), tmp_path, config)
+    (tmp_path / LAST).write_bytes(b"broken")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        find_resume("auto", tmp_path, config)
+    assert unfinished(tmp_path) is None

@@ -1,0 +1,134 @@
+"""A run that was killed or interrupted ends with the same weights, bit by bit, as one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.configs.errors import Interrupted
+from src.configs.launch import Invocation
+from src.training import loop
+from src.training.checkpoint import BEST, LAST, load_checkpoint
+from src.training.run import train
+
+from .tiny import assert_same_weights, in_folder, tiny_config, weights
+
+ROOT = Path(__file__).parents[2]
+# Dropout in the prior, revival of dead codes and random initial slots all draw from the generators to restore.
+SETTINGS = ("model.slot_init=random", "training.eval_every=2", "training.checkpoint_every=3")
+
+# Kills itself in the middle of step `at` of the phase with `total` steps; all others were finished.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from src.configs.launch import Invocation
+from src.training import loop
+from src.training.run import train
+from tests.training.tiny import tiny_config
+
+at, total, *overrides = sys.argv[1:]
+backward = loop.clip_gradients
+
+def killing(fabric, phase):
+    killing.calls += phase.steps == int(total)
+    if killing.calls == int(at):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return backward(fabric, phase)
+
+killing.calls = 0
+loop.clip_gradients = killing
+train(tiny_config(*overrides), Invocation(Path(overrides[0].removeprefix("log_dir="))))
+"""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    train(tiny_config(*in_folder(folder), *SETTINGS), Invocation(folder / "run"))
+    return folder / "checkpoints"
+
+
+def resume(folder: Path) -> None:
+    config = tiny_config(*in_folder(folder), *SETTINGS, "training.resume=auto")
+    train(config, Invocation(folder / "resumed"))
+
+
+def assert_same_run(folder: Path, uninterrupted: Path) -> None:
+    for name in (LAST, BEST):
+        assert_same_weights(weights(folder / "checkpoints" / name), weights(uninterrupted / name))
+    here, there = (load_checkpoint(path / LAST) for path in (folder / "checkpoints", uninterrupted))
+    assert here["metrics"] == there["metrics"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize(
+    ("step", "phase_steps", "saved"),
+    [(5, 6, ("autoencoder", 3)), (1, 5, ("autoencoder", 6)), (5, 5, ("prior", 3))],
+    ids=["in the autoencoder", "between the phases", "in the prior"],
+)
+def test_killed_run_resumes_to_the_same_weights(tmp_path, uninterrupted, step, phase_steps, saved):
+    words = [str(step), str(phase_steps), *in_folder(tmp_path), *SETTINGS]
+    done = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=ROOT, capture_output=True, timeout=200)
+    assert done.returncode == -9, done.stderr.decode()
+    state = load_checkpoint(tmp_path / "checkpoints" / LAST)["training_state"]
+    assert (state.phase, state.step) == saved
+    resume(tmp_path)
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def interrupt_at(monkeypatch, step: int, phase_steps: int, number: int) -> None:
+    """Sends the signal while that step is being computed."""
+    calls = 0
+    original = loop.clip_gradients
+
+    def clip(fabric, phase):
+        nonlocal calls
+        calls += phase.steps == phase_steps
+        if calls == step and phase.steps == phase_steps:
+            os.kill(os.getpid(), number)
+        return original(fabric, phase)
+
+    monkeypatch.setattr(loop, "clip_gradients", clip)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="os.kill with signals")
+@pytest.mark.parametrize(
+    ("step", "phase_steps", "number", "code"), [(4, 6, signal.SIGINT, 130), (2, 5, signal.SIGTERM, 143)]
+)
+def test_interrupted_run_finishes_its_step_saves_and_says_how_to_go_on(
+    tmp_path, uninterrupted, monkeypatch, step, phase_steps, number, code
+):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as stopped:
+        interrupt_at(patch, step, phase_steps, number)
+        call = Invocation(tmp_path / "run", command="python -m src.train seed=0")
+        train(tiny_config(*in_folder(tmp_path), *SETTINGS), call)
+    assert stopped.value.exit_code == code
+    assert f"after step {step} of {phase_steps}" in str(stopped.value)
+    assert "python -m src.train seed=0 training.resume=auto" in str(stopped.value)
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert load_checkpoint(tmp_path / "checkpoints" / LAST)["training_state"].step == step
+    resume(tmp_path)
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_resuming_from_another_folder_brings_its_own_best_model(tmp_path, uninterrupted, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt_at(patch, 3, 5, signal.SIGINT)
+        train(tiny_config(*in_folder(tmp_path / "a"), *SETTINGS), Invocation(tmp_path / "run"))
+    path = f"training.resume={tmp_path / 'a' / 'checkpoints' / LAST}"
+    train(tiny_config(*in_folder(tmp_path / "b"), *SETTINGS, path), Invocation(tmp_path / "run2"))
+    assert_same_run(tmp_path / "b", uninterrupted)
+
+
+def test_a_finished_run_is_replaced_by_a_new_one(tmp_path, caplog):
+    caplog.set_level("INFO")
+    config = tiny_config(*in_folder(tmp_path), *SETTINGS, "training.prior.steps=0", "training.resume=auto")
+    train(config, Invocation(tmp_path / "run"))
+    train(config, Invocation(tmp_path / "run2"))
+    assert f"starting anew: {tmp_path / 'checkpoints' / BEST} will be replaced" in caplog.text

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from src.configs import launch
+from src.configs.errors import ConfigError
+from src.configs.schema import GenerateConfig
+from src.models.svq_model import SVQ
+from src.training.run import make_model
+from src.training.sampling import write_samples
+from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save
+
+from .tiny import CONFIGS, tiny_config
+
+
+def generate(tmp_path: Path, *overrides: str) -> list[Path]:
+    words = [f"output={tmp_path / 'out'}", "num_images=5", "device=cpu", "dpi=40", *overrides]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose("generate", words)
+    return write_samples(launch.to_object(composed, GenerateConfig))
+
+
+def write(path: Path, model: SVQ, **changes) -> Path:
+    content = {"format": FORMAT, "version": VERSION, "model_config": model.config}
+    atomic_save({**content, "model_state_dict": model.state_dict(), "step": 0, "metrics": {}, **changes}, path)
+    return path
+
+
+@pytest.fixture
+def model() -> SVQ:
+    torch.manual_seed(0)
+    model = make_model(tiny_config().model)
+    model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
+    return model
+
+
+@pytest.fixture
+def checkpoint(tmp_path, model) -> str:
+    return f"checkpoint={write(tmp_path / 'model.pth', model)}"
+
+
+def test_writes_a_picture_and_codes_that_decode_to_it(tmp_path, checkpoint):
+    picture, listing = generate(tmp_path, checkpoint)
+    assert picture.name == "images.png" and picture.read_bytes().startswith(b"\x89PNG")
+    content = json.loads(listing.read_text())
+    codes = torch.tensor(content["codes"])
+    assert list(codes.shape) == content["shape"] == [5, 3, 2]
+    assert codes.min() >= 0 and codes.max() < 8
+
+
+def test_the_seed_decides(tmp_path, checkpoint):
+    drawn = [json.loads(generate(tmp_path, checkpoint, f"seed={seed}")[1].read_text())["codes"] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_top_k_of_one_draws_the_likeliest_code_only(tmp_path, checkpoint):
+    codes = torch.tensor(json.loads(generate(tmp_path, checkpoint, "top_k=1")[1].read_text())["codes"])
+    assert (codes == codes[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("temperature=0", "temperature=0.0 is out of range; it must be greater than 0"),
+        ("temperature=-1", "temperature=-1.0 is out of range"),
+        ("top_k=0", "top_k=0 is out of range; it must be at least 1"),
+        ("num_images=0", "num_images=0 is out of range; it must be at least 1"),
+        ("device=gpu", "device=gpu is unknown; choose one of"),
+    ],
+)
+def test_arguments_out_of_range(tmp_path, checkpoint, override, said):
+    with pytest.raises(ConfigError, match=said):
+        generate(tmp_path, checkpoint, override)
+
+
+def test_a_model_without_a_prior(tmp_path):
+    path = write(tmp_path / "plain.pth", make_model(tiny_config().model))
+    with pytest.raises(ConfigError, match="holds no prior to generate from"):
+        generate(tmp_path, f"checkpoint={path}")
+
+
+def test_checkpoints_that_cannot_be_used(tmp_path, model):
+    missing = tmp_path / "missing.pth"
+    with pytest.raises(ConfigError, match=r"missing\.pth does not exist"):
+        generate(tmp_path, f"checkpoint={missing}")
+    other = write(tmp_path / "other.pth", model, model_config={**model.config, "slot_size": 16})
+    with pytest.raises(ConfigError, match="does not fit"):
+        generate(tmp_path, f"checkpoint={other}")
+    foreign = tmp_path / "foreign.pth"
+    torch.save({"state_dict": {}}, foreign)
+    with pytest.raises(ConfigError, match="was not written by this project"):
+        generate(tmp_path, f"checkpoint={foreign}")
+    whole = write(tmp_path / "whole.pth", model).read_bytes()
+    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match="truncated"):
+        generate(tmp_path, f"checkpoint={tmp_path / 'half.pth'}")
+
+
+def test_an_output_that_is_a_file(tmp_path, checkpoint):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ConfigError, match="is a file; give a folder"):
+        generate(tmp_path, checkpoint, f"output={tmp_path / 'taken'}")

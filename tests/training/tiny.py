@@ -1,0 +1,52 @@
+"""A run of a few seconds: the smallest pictures, model and step counts that still exercise everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from src.configs import launch  # registers the schemas and conf/
+from src.configs.schema import TrainConfig
+
+CONFIGS = Path(launch.__file__).parent
+
+TINY = (
+    *("data.image_size=16", "data.max_shapes=2", "data.num_train=24", "data.num_val=8", "data.num_test=8"),
+    *("model.num_slots=3", "model.num_iterations=1", "model.slot_size=8", "model.hidden_dim=8"),
+    *("model.num_codebooks=2", "model.codebook_size=8", "model.code_dim=4"),
+    *("training.steps=6", "training.batch_size=4", "training.warmup_steps=2", "training.log_every=2"),
+    *("training.eval_every=3", "training.image_every=3", "training.checkpoint_every=2"),
+    *("training.prior.steps=5", "training.prior.batch_size=8", "training.prior.warmup_steps=2"),
+    *("training.prior.embed_dim=8", "training.prior.num_heads=2", "training.prior.num_layers=1"),
+    *("visualization.num_images=2", "visualization.num_samples=4", "visualization.dpi=40"),
+    *("evaluation.enabled=false", "device=cpu"),
+)
+
+
+def tiny_config(*overrides: str, config_name: str = "train") -> TrainConfig:
+    """The config of `python -m src.train --config-name=... <tiny overrides> <overrides>`."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose(config_name, [*TINY, *overrides])
+    return launch.to_object(composed, TrainConfig)
+
+
+def assert_same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """Bit by bit."""
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
+
+
+def in_folder(path: Path) -> tuple[str, str]:
+    """Overrides that keep a run's files below `path`."""
+    return f"log_dir={path / 'logs'}", f"checkpoint_dir={path / 'checkpoints'}"
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """Those in a checkpoint file."""
+    if not path.exists():
+        pytest.fail(f"{path} was not written")
+    return torch.load(path, weights_only=True)["model_state_dict"]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save, safe_load
+
+CONTENT = {"format": FORMAT, "version": VERSION, "weights": {"a": torch.arange(1000.0)}, "step": 3}
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_is_saved_comes_back_and_no_draft_stays(tmp_path):
+    path = tmp_path / "new" / "folder" / "model.pth"
+    atomic_save(CONTENT, path)
+    loaded = safe_load(path)
+    assert loaded["step"] == 3 and torch.equal(loaded["weights"]["a"], CONTENT["weights"]["a"])
+    assert os.listdir(path.parent) == ["model.pth"]
+
+
+def test_a_failed_save_leaves_the_old_file_and_no_draft(tmp_path):
+    path = tmp_path / "model.pth"
+    atomic_save(CONTENT, path)
+    with pytest.raises(Exception, match="pickle"):
+        atomic_save({"bad": lambda: None}, path)
+    assert safe_load(path)["step"] == 3
+    assert os.listdir(tmp_path) == ["model.pth"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "model.pth"
+    atomic_save(CONTENT, path)
+    code = (
+        "import os, signal, sys, torch\n"
+        "from src.utils import checkpoint_io\n"
+        "checkpoint_io.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "checkpoint_io.atomic_save({'format': 'svq', 'version': 1, 'step': 4}, sys.argv[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, timeout=120)
+    assert done.returncode == -9
+    assert safe_load(path)["step"] == 3
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pth does not exist; train one"):
+        safe_load(tmp_path / "nothing.pth")
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="is a folder; give a file"):
+        safe_load(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_file(tmp_path, share):
+    path = tmp_path / "model.pth"
+    atomic_save(CONTENT, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"bytes\) cannot be read: it is truncated"):
+        safe_load(path)
+
+
+def test_a_text_file(tmp_path):
+    path = tmp_path / "notes.pth"
+    path.write_text("not a checkpoint")
+    with pytest.raises(ValueError, match="cannot be read"):
+        safe_load(path)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("made_by_evil",)
+
+
+def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    torch.save({"format": FORMAT, "x": Evil()}, path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        safe_load(path)
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="cannot be read"):
+        safe_load(path)
+    assert not (tmp_path / "made_by_evil").exists()
+
+
+@pytest.mark.parametrize("content", [{"model_state_dict": {}}, {"format": "other"}, [1, 2], torch.zeros(3)])
+def test_a_foreign_checkpoint(tmp_path, content):
+    path = tmp_path / "foreign.pth"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="was not written by this project"):
+        safe_load(path)
+
+
+def test_a_newer_version(tmp_path):
+    path = tmp_path / "newer.pth"
+    atomic_save({"format": FORMAT, "version": VERSION + 1}, path)
+    with pytest.raises(ValueError, match=f"has version {VERSION + 1} but this code reads version {VERSION}"):
+        safe_load(path)
