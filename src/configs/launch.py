@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,7 +81,8 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
             except CommandError as error:
                 _stop(error)
             except KeyboardInterrupt:
-                _stop(Interrupted("interrupted; training.resume=auto goes on from last.pth, if there is one"))
+                hint = "; training.resume=auto goes on from last.pth, if there is one"
+                _stop(Interrupted("interrupted" + (hint if config_name == "train" else "")))
 
         return entry
 
@@ -126,13 +127,26 @@ def to_object(composed: DictConfig, schema: type[Config]) -> Config:
     return config  # type: ignore[return-value]
 
 
+def plain(config: Any) -> dict[str, Any]:
+    """A config object as nested plain dictionaries, to be saved."""
+    return asdict(config)
+
+
 def explain(error: BaseException) -> str:
     """One line for what Hydra or OmegaConf raised: the key, what is wrong with it, what would be right."""
-    cause = error
-    while not isinstance(cause, OmegaConfBaseException) and cause.__cause__ is not None:
-        cause = cause.__cause__
+    message = str(error)
+    cause = error.__cause__
+    if "raised while composing config" in message:  # there Hydra keeps what OmegaConf said as context only
+        cause = cause or error.__context__
+    if isinstance(error, OmegaConfBaseException):
+        cause = error
     if not isinstance(cause, OmegaConfBaseException):
-        return str(error).split("Config search path:")[0]
+        return message.split("Config search path:")[0]
+    where = message.split(":")[0] + ": " if message.startswith("In '") else ""
+    return where + _explain_value(cause)
+
+
+def _explain_value(cause: OmegaConfBaseException) -> str:
     key = str(cause.full_key or cause.key or "")
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and is_dataclass(cause.object_type):
         known = [entry.name for entry in fields(cause.object_type)]
@@ -150,7 +164,9 @@ def unknown_key(key: str, known: list[str]) -> str:
     parent, _, name = key.rpartition(".")
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {parent + '.' if parent else ''}{close[0]}? " if close else ""
-    advice = "; begin a file of experiment/ with `# @package _global_`" if name == "experiment" else ""
+    advice = (
+        "; begin a file of experiment/ with `# @package _global_`" if "experiment" in key.split(".") else ""
+    )
     return f"{key} is not a setting; {hint}{parent or 'the config'} has: {', '.join(known)}{advice}"
 
 

@@ -1,7 +1,8 @@
-"""A small network that reads a picture: where are objects, of which shape and colour, and is the scene well-formed.
+"""A small network that reads a picture: where are objects, of which shape and colour, and is the scene
+well-formed.
 
-It is the yardstick for generated scenes, so it never sees one: it learns from ground truth scenes and from malformed
-ones made of them (`malformed.py`), and its own errors are measured on scenes of the test split
+It is the yardstick for generated scenes, so it never sees one: it learns from ground truth scenes and from
+malformed ones made of them (`malformed.py`), and its own errors are measured on scenes of the test split
 (`attribute_training.py`). Legend: B images, T detections an image at most, G = 16 cells along each side.
 """
 
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from .malformed import to_judge_size
 
 GRID = 16  # cells along each side; a cell is 4 pixels at 64x64
+EVIDENCE = 32
 THRESHOLD = 0.5  # of the scene's probability to be clean, and of a detection's
 
 
@@ -24,10 +26,10 @@ THRESHOLD = 0.5  # of the scene's probability to be clean, and of a detection's
 class Reading:
     """What the network sees in B images.
 
-    well_formed (B,) bool: nothing malformed and 1..max_shapes objects; clean_probability (B,): nothing malformed, by
-    the scene alone; count (B,) int64 objects found. Detections, sorted by score: found (B, T) bool; score (B, T) in
-    [0, 1]; shape, colour (B, T) int64, -1 where not found; x, y (B, T) centres as fractions of the image (x to the
-    right, y down), nan where not found.
+    well_formed (B,) bool: nothing malformed and 1..max_shapes objects; clean_probability (B,): nothing
+    malformed, by the scene alone; count (B,) int64 objects found. Detections, sorted by score: found (B, T)
+    bool; score (B, T) in [0, 1]; shape, colour (B, T) int64, -1 where not found; x, y (B, T) centres as
+    fractions of the image (x to the right, y down), nan where not found.
     """
 
     well_formed: Tensor
@@ -42,7 +44,8 @@ class Reading:
 
 
 class AttributeNetwork(nn.Module):
-    """Convolutions down to a 16x16 grid; per cell a centre, its offset, shape and colour; per scene one verdict.
+    """Convolutions down to a 16x16 grid; per cell a centre, its offset, shape and colour; per scene one
+    verdict.
 
     Args:
         max_shapes: most objects in a well-formed scene.
@@ -53,13 +56,8 @@ class AttributeNetwork(nn.Module):
         super().__init__()
         self.max_shapes = max_shapes
         self.shape_names, self.colour_names = tuple(shape_names), tuple(colour_names)
-        self.parts = (
-            1,
-            1,
-            2,
-            len(self.shape_names),
-            len(self.colour_names),
-        )  # centre, fault, offset, shape, colour
+        # Channels of a cell: centre, fault, offset, shape, colour, and evidence for the scene's verdict.
+        self.parts = (1, 1, 2, len(self.shape_names), len(self.colour_names), EVIDENCE)
         self.trunk = nn.Sequential(
             _block(3, 32, kernel=5, stride=2),
             _block(32, 64, kernel=3, stride=2),
@@ -69,33 +67,35 @@ class AttributeNetwork(nn.Module):
             _block(64, 64),
         )
         self.cells = nn.Conv2d(64, sum(self.parts), 1)
-        self.verdict = nn.Sequential(nn.Linear(2 * 64 + 2, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.verdict = nn.Sequential(nn.Linear(2 * EVIDENCE + 2, 64), nn.ReLU(), nn.Linear(64, 1))
+        assert self.cells.bias is not None
         nn.init.constant_(self.cells.bias[:2], -4.0)  # few cells hold a centre, or a fault
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Images (B, 3, 64, 64) in [0, 1] -> logits and offsets, float32.
 
-        verdict (B,) that the scene is clean; per cell: centre (B, G, G) and fault (B, G, G), that a clean object's
-        centre, or a malformed object, is here; offset (B, 2, G, G) of x and y from the cell's middle, in cells; shape
-        (B, shapes, G, G); colour (B, colours, G, G).
+        verdict (B,) that the scene is clean; per cell: centre (B, G, G) and fault (B, G, G), that a clean
+        object's centre, or a malformed object, is here; offset (B, 2, G, G) of x and y from the cell's
+        middle, in cells; shape (B, shapes, G, G); colour (B, colours, G, G).
         """
         features = self.trunk((images - 0.5).contiguous(memory_format=torch.channels_last))
-        cells = self.cells(features).float()
-        centre, fault, offset, shape, colour = cells.split(self.parts, dim=1)
-        worst = torch.cat([features.float(), cells[:, :2]], dim=1).amax(dim=(2, 3))
-        verdict = self.verdict(torch.cat([worst, features.float().mean(dim=(2, 3))], dim=1))
+        cells = self.cells(features).float().contiguous()
+        centre, fault, offset, shape, colour, evidence = cells.split(self.parts, dim=1)
+        pooled = [evidence.amax(dim=(2, 3)), evidence.mean(dim=(2, 3)), cells[:, :2].amax(dim=(2, 3))]
+        verdict = self.verdict(torch.cat(pooled, dim=1))
         return verdict[:, 0].float(), centre[:, 0], fault[:, 0], offset, shape, colour
 
     @torch.inference_mode()
     def read(self, images: Tensor) -> Reading:
         """Judges images (B, 3, H, W), float in [0, 1], of any size (they are looked at in 64x64).
 
-        The network must be in eval mode, as `attribute_network` returns it. Raises ValueError for another shape or
-        type.
+        The network must be in eval mode, as `attribute_network` returns it. Raises ValueError for another
+        shape or type.
         """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(
-                f"images had shape {tuple(images.shape)} and type {images.dtype} but expected floats (B, 3, H, W) in [0, 1]"
+                f"images had shape {tuple(images.shape)} and type {images.dtype} but expected floats "
+                "(B, 3, H, W) in [0, 1]"
             )
         verdict, centre, _, offset, shape, colour = self(to_judge_size(images.float()).clamp(0, 1))
         limit = self.max_shapes + 4
@@ -137,4 +137,4 @@ def read_images(network: AttributeNetwork, images: Tensor, batch_size: int = 256
 
 def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))

@@ -1,7 +1,7 @@
 """Training, measuring and keeping the attribute network.
 
-Everything here depends on the data set's definition only, never on a model: the network is trained once for a data set,
-its errors are measured on the test split, and both are kept in one file.
+Everything here depends on the data set's definition only, never on a model: the network is trained once for a
+data set, its errors are measured on the test split, and both are kept in one file.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ TEST_PER_KIND = 500
 class Examples:
     """E pictures and what is in them.
 
-    images (E, 3, 64, 64) uint8; is_clean (E,) bool; known (E,) bool: but for the fault, the objects below are all there
-    is; shape, colour (E, S) int64 (-1: absent or not clean); x, y (E, S) float32; fault (E, 2): x, y of the malformed
-    object, nan where there is none.
+    images (E, 3, 64, 64) uint8; is_clean (E,) bool; known (E,) bool: but for the fault, the objects below are
+    all there is; shape, colour (E, S) int64 (-1: absent or not clean); x, y (E, S) float32; fault (E, 2): x,
+    y of the malformed object, nan where there is none.
     """
 
     images: Tensor
@@ -71,14 +71,15 @@ def attribute_network(
     autocast: AbstractContextManager | None = None,
     progress: bool = True,
 ) -> tuple[AttributeNetwork, dict[str, Any]]:
-    """The attribute network of a data set and its measured errors: from its file, or trained now and then kept.
+    """The attribute network of a data set and its measured errors: from its file, or trained now and then
+    kept.
 
     Args:
-        dataset: gives the definition; its own scenes are not used but the train split's to fit, the test split's to
-            measure.
-        cache_dir: where `attribute_network_<key>.pth` is kept; the key is a hash of the data set's definition, the
-            network's version, seed and steps. A file that is missing, damaged or of something else is made anew.
-            None: train, keep nothing.
+        dataset: gives the definition; its own scenes are not used but the train split's to fit, the test
+            split's to measure.
+        cache_dir: where `attribute_network_<key>.pth` is kept; the key is a hash of the data set's
+            definition, the network's version, seed and steps. A file that is missing, damaged or of something
+            else is made anew. None: train, keep nothing.
         seed: of weights and examples.
         steps: of `BATCH` pictures.
         autocast: the context to compute the network in, such as `torch.autocast("cpu", torch.bfloat16)`.
@@ -92,8 +93,9 @@ def attribute_network(
     wanted = {**definition(dataset), "version": VERSION, "network_seed": seed, "steps": steps}
     key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
     path = None if cache_dir is None else Path(cache_dir) / f"attribute_network_{key}.pth"
-    network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
-    network = network.to(device, memory_format=torch.channels_last)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+        network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
+    network = network.to(device).to(memory_format=torch.channels_last)
     kept = _load(path, wanted)
     if kept is not None:
         network.load_state_dict(kept["state_dict"])
@@ -155,7 +157,7 @@ def train(
 
 
 def make_examples(pool: LayerPool, count: int, generator: torch.Generator) -> Examples:
-    """About `count` pictures: half clean scenes, half malformed ones, of all kinds equally (before degradation)."""
+    """About `count` pictures, not degraded: half clean scenes, half malformed ones, of all kinds equally."""
     parts = []
     for _ in range(4):  # in parts, to keep the memory small
         part = pool.draw(_any_scene(pool, count // 8, generator), generator)
@@ -165,9 +167,11 @@ def make_examples(pool: LayerPool, count: int, generator: torch.Generator) -> Ex
 
 
 def objective(outputs: tuple[Tensor, ...], batch: Examples) -> Tensor:
-    """Verdict (cross-entropy) + centres and faults (focal, Lin et al. 2017, Zhou et al. 2019) + what is at centres.
+    """Verdict (cross-entropy) + centres and faults (focal, Lin et al. 2017, Zhou et al. 2019) + what is at
+    centres.
 
-    Centres count where all clean objects are known, and not near a fault: what a malformed object is, is undefined.
+    Centres count where all clean objects are known, and not near a fault: what a malformed object is, is
+    undefined.
     """
     verdict, centre, fault, offset, shape, colour = outputs
     loss = F.binary_cross_entropy_with_logits(verdict, batch.is_clean.float())
@@ -212,10 +216,11 @@ def measure(
     """The network's own errors, on scenes of the test split.
 
     Returns:
-        shares with their n and Wilson intervals (`intervals.share`): `false_reject` on the data's own pictures and
-        `false_reject_degraded` on mildly degraded ones; `false_accept` over all kinds and `false_accept_by_kind`
-        (degraded the same way); `count_accuracy`, `shape_accuracy`, `colour_accuracy`, `detected` (share of
-        objects found), and `position_error`, the mean distance of found centres in fractions of the image.
+        shares with their n and Wilson intervals (`intervals.share`): `false_reject` on the data's own
+        pictures and `false_reject_degraded` on mildly degraded ones; `false_accept` over all kinds and
+        `false_accept_by_kind` (degraded the same way); `count_accuracy`, `shape_accuracy`, `colour_accuracy`,
+        `detected` (share of objects found), and `position_error`, the mean distance of found centres in
+        fractions of the image.
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed + 1)

@@ -28,7 +28,7 @@ def equal_frequency_bins(values: NDArray[np.floating], bins: int) -> NDArray[np.
 
 
 def factor_labels(factors: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
-    """Each factor of `FACTORS` as labels >= 0: classes as they are, size in 4 bins, x and y in 8 (equal frequency)."""
+    """The factors as labels >= 0: classes as they are, size in 4 bins, x and y in 8 (equal frequency)."""
     return {
         name: equal_frequency_bins(factors[name], BINS[name])
         if name in BINS
@@ -43,7 +43,7 @@ def entropy(labels: NDArray[np.integer]) -> float:
 
 
 def mutual_information(a: NDArray[np.integer], b: NDArray[np.integer]) -> float:
-    """Mutual information of two label vectors (O,), in nats, from their joint histogram (not corrected for bias)."""
+    """Mutual information of labels (O,) and (O,), in nats, from their joint histogram, bias included."""
     joint = np.bincount(a * (int(b.max()) + 1) + b)
     return entropy(a) + entropy(b) - _entropy(joint)
 
@@ -51,11 +51,13 @@ def mutual_information(a: NDArray[np.integer], b: NDArray[np.integer]) -> float:
 def block_factor_matrix(
     codes: NDArray[np.integer], labels: Mapping[str, NDArray[np.integer]], seed: int = 0
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Which block carries which factor: (I − I_permuted) / (H(factor) − I_permuted) for every block and factor.
+    """Which block carries which factor: (I − I_permuted) / (H(factor) − I_permuted) for every block and
+    factor.
 
-    I is the mutual information of the block's code index and the factor, H the factor's entropy, both in nats.
-    I_permuted is the mean of I over 5 random permutations of the objects (seeded): what so many codes and so few
-    objects seem to say by chance. 1: the code tells the factor; 0: it says nothing (slightly negative is chance).
+    I is the mutual information of the block's code index and the factor, H the factor's entropy, both in
+    nats. I_permuted is the mean of I over 5 random permutations of the objects (seeded): what so many codes
+    and so few objects seem to say by chance. 1: the code tells the factor; 0: it says nothing (slightly
+    negative is chance).
 
     Args:
         codes: (O, M) integers >= 0.
@@ -108,8 +110,8 @@ def best_distinct_blocks(
         matrix: (M, F) from `block_factor_matrix`, columns named by `factors`.
 
     Returns:
-        `{factor: {"block": index, "value": float}}`; both None where the column is undefined (NaN) or, with fewer
-        blocks than factors, no block is left.
+        `{factor: {"block": index, "value": float}}`; both None where the column is undefined (NaN) or, with
+        fewer blocks than factors, no block is left.
     """
     columns = [name for name in wanted if np.isfinite(matrix[:, list(factors).index(name)]).all()]
     best: dict[str, dict[str, float | int | None]] = {name: {"block": None, "value": None} for name in wanted}
@@ -124,8 +126,8 @@ def codebook_use(codes: NDArray[np.integer], codebook_size: int) -> dict[str, ND
     """How the codes (O, M) use the M codebooks of K codes.
 
     Returns:
-        `counts` (M, K) int64; `share_used` (M,) share of codes used at least once, in [0, 1]; `perplexity` (M,)
-        exp of the entropy of the use, in [1, K].
+        `counts` (M, K) int64; `share_used` (M,) share of codes used at least once, in [0, 1]; `perplexity`
+        (M,) exp of the entropy of the use, in [1, K].
     """
     if codes.size == 0 or codes.min() < 0 or codes.max() >= codebook_size:
         found = f"{codes.min()}..{codes.max()}" if codes.size else "none"

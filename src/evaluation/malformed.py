@@ -1,9 +1,10 @@
-"""Clean scenes as layers, and what can be wrong with a generated scene: the examples the attribute network learns from.
+"""Clean scenes as layers, and what can be wrong with a generated scene: the examples the attribute network
+learns from.
 
-Legend: B scenes, S objects, H = W = 64 (`JUDGE_SIZE`). A scene is kept as one coverage map per object, so that a single
-object can be moved, cut, blurred or recoloured and everything is composed again with the data set's own formula. All
-lengths in pixels are at 64x64. docs/evaluation.md holds the definition in words; it is frozen, and was written before
-any model's samples were judged.
+Legend: B scenes, S objects, H = W = 64 (`JUDGE_SIZE`). A scene is kept as one coverage map per object, so
+that a single object can be moved, cut, blurred or recoloured and everything is composed again with the data
+set's own formula. All lengths in pixels are at 64x64. docs/evaluation.md holds the definition in words; it is
+frozen, and was written before any model's samples were judged.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ _MATERIAL = 0.2  # a fault must change the picture by this share of the object's
 class Malformed:
     """B scenes with a fault.
 
-    images (B, 3, H, W); valid (B,) bool: False where the fault did not come out as defined (hidden by another object,
-    of the same colour, no room), such an image is no example; intact (B, S) bool: objects of the scene still there and
-    clean; fault (B, 2): x, y of the malformed object as fractions of the image, nan where no single one is.
+    images (B, 3, H, W); valid (B,) bool: False where the fault did not come out as defined (hidden by another
+    object, of the same colour, no room), such an image is no example; intact (B, S) bool: objects of the
+    scene still there and clean; fault (B, 2): x, y of the malformed object as fractions of the image, nan
+    where no single one is.
     """
 
     images: Tensor
@@ -46,9 +48,9 @@ class Malformed:
 class Layers:
     """B scenes in drawing order. Absent objects have no coverage, labels -1 and factors nan.
 
-    coverage (B, S, H, W) float32 in [0, 1], each object alone; colours (B, S, 3) and background (B, 3) in [0, 1];
-    present (B, S) bool; shape, colour (B, S) int64; x, y, size (B, S) float32 fractions of the image, rotation radians;
-    palette (6, 3): the colours of the data set.
+    coverage (B, S, H, W) float32 in [0, 1], each object alone; colours (B, S, 3) and background (B, 3) in [0,
+    1]; present (B, S) bool; shape, colour (B, S) int64; x, y, size (B, S) float32 fractions of the image,
+    rotation radians; palette (6, 3): the colours of the data set.
     """
 
     coverage: Tensor
@@ -76,10 +78,11 @@ def to_judge_size(images: Tensor) -> Tensor:
 
 
 class LayerPool:
-    """Layers of a data set's scenes, rendered once at the data set's own image size, colours drawn anew at each use.
+    """Layers of a data set's scenes, rendered once at the data set's own image size, colours drawn anew at
+    each use.
 
-    In the data colours and backgrounds are independent of everything else, so drawing them again makes a few thousand
-    placements many more scenes of the same distribution; mirroring left to right likewise.
+    In the data colours and backgrounds are independent of everything else, so drawing them again makes a few
+    thousand placements many more scenes of the same distribution; mirroring left to right likewise.
     """
 
     def __init__(self, dataset: ToyDataset, device: torch.device | str = "cpu") -> None:
@@ -89,8 +92,8 @@ class LayerPool:
             part = scenes[slice(start, start + _RENDER_CHUNK)]
             alone = []
             for k in range(dataset.max_shapes):
-                single = Scenes(**{key: value[:, k : k + 1] for key, value in vars(part).items() if key != "background"},
-                                background=part.background)  # fmt: skip
+                one = {key: value[:, k : k + 1] for key, value in vars(part).items() if key != "background"}
+                single = Scenes(**one, background=part.background)
                 ones, zeros = np.ones((len(part), 1, 1)), np.zeros((len(part), 1))
                 alone.append(torch.from_numpy(paint(dataset.family, single, size, ones, zeros)))
             parts.append((to_judge_size(torch.cat(alone, dim=1)).clamp(0, 1) * 255).round().to(torch.uint8))
@@ -145,7 +148,8 @@ def compose(
 ) -> Tensor:
     """Objects painted in order over the background: images (B, 3, H, W).
 
-    mix: (object (B,), map (B, H, W) in [0, 1], second colour (B, 3)) paints that object in both colours, by the map.
+    mix: (object (B,), map (B, H, W) in [0, 1], second colour (B, 3)) paints that object in both colours, by
+    the map.
     """
     canvas = background[:, :, None, None].expand(-1, -1, *coverage.shape[-2:])
     for k in range(coverage.shape[1]):
@@ -204,8 +208,8 @@ def malform(kind: str, layers: Layers, others: Layers, generator: torch.Generato
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mild softness that is no fault: each image is left alone (1 in 4) or gets, in this order,
 
-    a Gaussian blur of sigma 0-0.8 px, contrast about mid grey and brightness changed by up to 8 %, and noise of
-    standard deviation 0-0.02, white or in blocks of 4x4 px; clamped to [0, 1].
+    a Gaussian blur of sigma 0-0.8 px, contrast about mid grey and brightness changed by up to 8 %, and noise
+    of standard deviation 0-0.02, white or in blocks of 4x4 px; clamped to [0, 1].
     """
     random = _Random(generator, images.device, len(images))
     touched = _spread(random.uniform(0, 1) < 0.75)
@@ -271,7 +275,7 @@ def _one_object(kind: str, layers: Layers, random: _Random) -> Malformed:
         intact, fault = intact & ~whole[:, None], torch.where(whole[:, None], torch.nan, fault)
     elif kind == "two-coloured":
         part = _half_plane(
-            seen, random.uniform(0.25, 0.75), random.uniform(0, 2 * math.pi), random.uniform(1, 4)
+            seen, random.uniform(0.3, 0.7), random.uniform(0, 2 * math.pi), random.uniform(1, 3)
         )
         mix = (chosen, part, random.other_colour(layers.colour[rows, chosen], layers.palette))
     elif kind == "ghost":
@@ -327,7 +331,8 @@ def _deformed(own: Tensor, layers: Layers, chosen: Tensor, random: _Random) -> T
 
 
 def _merged(layers: Layers, others: Layers, random: _Random) -> Malformed:
-    """Two objects in one place: one hides more of the other than the data allows, or they fuse, or they blend.
+    """Two objects in one place: one hides more of the other than the data allows, or they fuse, or they
+    blend.
 
     A scene of two objects or more loses one first, so that the number of objects tells nothing.
     """
@@ -353,12 +358,12 @@ def _merged(layers: Layers, others: Layers, random: _Random) -> Malformed:
     left_under = 1 - shared / under.sum(dim=(1, 2))[:, None].clamp(min=1)  # visible share of the lower object
     left_over = 1 - shared / over.sum(dim=(1, 2))[:, None].clamp(min=1)  # and of the upper one, were it below
     mode = random.integer(3)[:, None]
-    fits = (mode == 0) & (left_under > 0.08) & (left_under < 0.35)
+    fits = (mode == 0) & (left_under > 0.08) & (left_under < 0.25)
     # Of one colour nobody sees which one lies on top: both orders must break the rule.
     fits |= (
         (mode == 1)
         & (torch.minimum(left_under, left_over) > 0.12)
-        & (torch.maximum(left_under, left_over) < 0.4)
+        & (torch.maximum(left_under, left_over) < 0.3)
     )
     fits |= (mode == 2) & (left_under < 0.7)
     where = random.one_of(fits)
@@ -391,7 +396,7 @@ def _too_many(layers: Layers, others: Layers, random: _Random) -> Malformed:
 
 
 def _shift(maps: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Maps (B, H, W) moved by each of T offsets (B, T), fractions of the image, to whole pixels: (B, T, H, W)."""
+    """Maps (B, H, W) moved by T offsets (B, T), fractions of the image, in whole pixels: (B, T, H, W)."""
     batch, size = maps.shape[0], maps.shape[-1]
     position = torch.arange(size, device=maps.device)
     rows = position - (down * size).round().long()[..., None]  # (B, T, H) where each row comes from

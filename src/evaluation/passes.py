@@ -1,4 +1,5 @@
-"""One pass of a model over a data set, keeping what the scores need: of every scene, and of every matched object.
+"""One pass of a model over a data set, keeping what the scores need: of every scene, and of every matched
+object.
 
 Legend: B scenes, S objects a scene, O matched objects in all, N slots, M blocks, D slot width.
 """
@@ -43,9 +44,9 @@ class Scenes(Protocol):
 class Pass:
     """What a model made of a data set; all on the CPU.
 
-    codes (B, N, M) int64; mse, psnr, ari, ari_attention, iou (B,) float64 (NaN: not defined for the scene); judged:
-    what `judge` said of the reconstructions (B,) or None; vectors (O, D), object_codes (O, M) and factors (O,) of the
-    matched objects; objects: how many there were to match.
+    codes (B, N, M) int64; mse, psnr, ari, ari_attention, iou (B,) float64 (NaN: not defined for the scene);
+    judged: what `judge` said of the reconstructions (B,) or None; vectors (O, D), object_codes (O, M) and
+    factors (O,) of the matched objects; objects: how many there were to match.
     """
 
     codes: Tensor

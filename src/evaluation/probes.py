@@ -1,7 +1,8 @@
 """Reading an object's factors from the code vector of its slot, with one small MLP per factor.
 
-The probe is the same for every factor and never tuned: standardised inputs, one hidden layer, AdamW with a cosine
-schedule, a fixed number of epochs, no early stopping; fitted on objects of the train split, scored on others.
+The probe is the same for every factor and never tuned: standardised inputs, one hidden layer, AdamW with a
+cosine schedule, a fixed number of epochs, no early stopping; fitted on objects of the train split, scored on
+others.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def read_factors(
         fit_factors, test_factors: per factor (O,): classes >= 0 (colour, shape) or numbers (all others).
 
     Returns:
-        per factor `{"accuracy" or "r2": score, "chance": score without looking}`; chance is the share of the fit
-        set's most frequent class, and 0 for R² (the mean). And one line per score that is undefined (None).
+        per factor `{"accuracy" or "r2": score, "chance": score without looking}`; chance is the share of the
+        fit set's most frequent class, and 0 for R² (the mean). And one line per score that is undefined
+        (None).
 
     Raises:
         ValueError: no objects, or vectors that are not finite.
@@ -95,14 +97,8 @@ def _r2(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: in
 def _fit(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:
     """The probe fitted to classes (O,) int64, or to standardised numbers (O,) float32."""
     generator = torch.Generator().manual_seed(seed)
-    probe = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
-    for layer in (
-        probe[0],
-        probe[2],
-    ):  # own generator: an evaluation must not move anyone else's random numbers
-        bound = layer.in_features**-0.5
-        for parameter in layer.parameters():
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    hidden, head = _linear(x.shape[1], HIDDEN, generator), _linear(HIDDEN, outputs, generator)
+    probe = nn.Sequential(hidden, nn.ReLU(), head)
     optimiser = torch.optim.AdamW(probe.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     steps = EPOCHS * -(-len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -115,3 +111,12 @@ def _fit(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:
             optimiser.step()
             schedule.step()
     return probe
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """A layer with PyTorch's default weights, drawn without moving anyone else's random numbers."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    bound = inputs**-0.5
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    return layer  # type: ignore[return-value]

@@ -105,7 +105,7 @@ def evaluate_model(
 
 
 def reconstruction_scores(test: Pass) -> dict[str, Any]:
-    """Mean over scenes of MSE ([0, 1] pixels, not clamped) and PSNR (dB), and how many reconstructions are well-formed."""
+    """Means over scenes of MSE ([0, 1] pixels, not clamped) and PSNR (dB); well-formed reconstructions."""
     scores: dict[str, Any] = {
         "mse": float(test.mse.mean()),
         "psnr": float(test.psnr.mean()),
@@ -141,7 +141,8 @@ def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: lis
     for name, found in (("fit", len(fit.vectors)), ("test", objects)):
         if found < OBJECTS:
             notes.append(
-                f"codes: {found} matched objects to {name}, the definition asks for {OBJECTS}; use more scenes"
+                f"codes: {found} matched objects to {name}, the definition asks for {OBJECTS}: "
+                "use more scenes"
             )
     if objects < 2 or len(fit.vectors) < 2:
         notes.append("codes: too few matched objects, so readout, information and codebook use are undefined")
@@ -177,7 +178,7 @@ def generate_scenes(
     autocast: AbstractContextManager | None = None,
     progress: bool = True,
 ) -> Tensor:
-    """`count` scenes of the model's prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`."""
+    """`count` scenes of the prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`."""
     generator = torch.Generator(device).manual_seed(seed)
     images = []
     with _bar("generating scenes", count, progress) as bar:
@@ -201,7 +202,7 @@ def _number(value: float | np.floating | Tensor) -> float | None:
 
 @contextmanager
 def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws inside come from `seed`; the caller's random numbers go on afterwards as if there had been none."""
+    """Draws inside come from `seed`; the caller's go on afterwards as if there had been none."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -1,8 +1,8 @@
 """How well the slots' masks separate the objects: FG-ARI, mIoU, and which slot holds which object.
 
-Legend: B scenes, S objects a scene at most, N slots, H, W image. The predicted segmentation is always hard: every
-pixel belongs to the slot with the largest mask. True masks are the disjoint *visible* instance masks of the data
-set; an object is present when at least one of its pixels is visible.
+Legend: B scenes, S objects a scene at most, N slots, H, W image. The predicted segmentation is always hard:
+every pixel belongs to the slot with the largest mask. True masks are the disjoint *visible* instance masks of
+the data set; an object is present when at least one of its pixels is visible.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ def fg_ari(true_masks: Tensor, predicted: Tensor) -> Tensor:
 def mean_iou(true_masks: Tensor, predicted: Tensor) -> Tensor:
     """Mean over a scene's objects of the intersection over union with their slots, (B,) float64.
 
-    Objects and slots are matched one to one so that the sum of IoUs is largest (Hungarian). The slot's whole segment
-    counts, background pixels included. Objects left over when there are fewer slots count 0. NaN: no object visible.
-    Arguments and errors as in `fg_ari`; labels need no extra argument (slots = labels that occur).
+    Objects and slots are matched one to one so that the sum of IoUs is largest (Hungarian). The slot's whole
+    segment counts, background pixels included. Objects left over when there are fewer slots count 0. NaN: no
+    object visible. Arguments and errors as in `fg_ari`; labels need no extra argument (slots = labels that
+    occur).
     """
     iou, present = _iou(true_masks, predicted)
     matched = _assign(iou)
@@ -81,26 +82,27 @@ def match_objects(true_masks: Tensor, predicted: Tensor) -> Tensor:
 
 
 def _contingency(true_masks: Tensor, predicted: Tensor, background: bool = False) -> Tensor:
-    """Pixels shared by object s and slot n: (B, S, N) float64; with `background` a last row of the other pixels."""
+    """Pixels shared by object s and slot n, (B, S, N) float64; `background` adds a last row of the others."""
     if true_masks.dim() != 4 or true_masks.dtype != torch.bool:
         raise ValueError(
-            f"true masks had shape {tuple(true_masks.shape)} and type {true_masks.dtype} but expected (B, S, H, W) "
-            "of torch.bool; take them from `ground_truth_arrays()['masks']`"
+            f"true masks had shape {tuple(true_masks.shape)} and type {true_masks.dtype} but expected "
+            "(B, S, H, W) of torch.bool; take them from `ground_truth_arrays()['masks']`"
         )
     labels = predicted if predicted.dim() == 3 else segment(predicted)
     scenes, objects, height, width = true_masks.shape
     if labels.shape != (scenes, height, width):
         raise ValueError(
-            f"the prediction has {tuple(labels.shape)} (B, H, W) but the true masks have {(scenes, height, width)}"
+            f"the prediction has {tuple(labels.shape)} (B, H, W) but the true masks have "
+            f"{(scenes, height, width)}"
         )
     if labels.is_floating_point() or (labels.numel() and int(labels.min()) < 0):
         raise ValueError(
             "predicted labels must be integers >= 0; give masks (B, N, 1, H, W) or an arg max of them"
         )
     slots = int(labels.max()) + 1 if predicted.dim() == 3 and labels.numel() else predicted.shape[1]
-    if int(true_masks.sum(dim=1).max()) > 1 if true_masks.numel() else False:
+    if true_masks.numel() and int(true_masks.sum(dim=1).max()) > 1:
         raise ValueError("true masks overlap: a pixel belongs to two objects; give visible (disjoint) masks")
-    # The object of every pixel, S for the background; then one count over (scene, object, slot) for all scenes.
+    # The object of every pixel, S for the background; then one count over (scene, object, slot).
     owner = torch.where(true_masks.any(dim=1), true_masks.to(torch.uint8).argmax(dim=1), objects)
     scene = torch.arange(scenes, device=labels.device).view(-1, 1, 1)
     index = (scene * (objects + 1) + owner.to(labels.device)) * slots + labels

@@ -8,7 +8,7 @@ from ..data.toy_datasets import ToyDataset
 
 
 def definition(dataset: ToyDataset) -> dict[str, Any]:
-    """What defines the data but for the split and the number of scenes; raises TypeError for other kinds of data."""
+    """What defines the data but for split and number of scenes; raises TypeError for other kinds of data."""
     names = ("name", "image_size", "max_shapes", "seed", "background")
     try:
         return {name: getattr(dataset, name) for name in names}

@@ -13,7 +13,7 @@ from .checks import require_choice, require_divisible, require_image, require_po
 from .position import coordinate_grid, fourier_features
 from .vector_quantizer import SemanticVectorQuantizer
 
-SLOT_INITS = ("learned", "random")
+SLOT_INITS = ("random", "learned")
 QUANTIZE_AT = ("last", "every")
 _EPSILON = 1e-8  # keeps the weighted mean of a slot that attends nowhere finite
 
@@ -31,10 +31,9 @@ class Slots(NamedTuple):
 class SlotAttention(nn.Module):
     """Iterative attention in which N slots compete for the inputs and are updated block by block.
 
-    Slots start from one learned embedding each (`slot_init="learned"`), or are sampled from one learned Gaussian
-    (`"random"`). Learned slots take the gradient through the last iteration only, with a straight-through estimator to
-    their initial values (implicit slot attention, Chang et al. 2022; Jia et al. 2023); sampled slots take it through
-    all iterations.
+    Slots start as samples of one learned Gaussian (`slot_init="random"`), or from one learned embedding each
+    (`"learned"`). In eval mode the samples are the same for every image and every call, so that an image always gets
+    the same codes.
 
     Args:
         num_slots: N.
@@ -43,7 +42,12 @@ class SlotAttention(nn.Module):
         num_iterations: attention iterations, at least 1.
         num_blocks: M; GRU and MLP are block-diagonal.
         hidden_dim: width of the residual MLP, all blocks together.
-        slot_init: "learned" or "random".
+        slot_init: "random" or "learned".
+        implicit: take the gradient through the last iteration only, with a straight-through estimator to the initial
+            slots (implicit slot attention, Chang et al. 2022; Jia et al. 2023); otherwise through all of them.
+        salience: weigh every input by a learned salience in (0, 1), and let a slot that owns little of it move
+            little. Without it a plain background, shared out among the slots, drowns their objects in the mean, and
+            slots without an object copy those of others. Our addition; False gives the published attention.
         quantize_at: where a quantizer, if one is given to `forward`, acts: after the "last" iteration, or after "every"
             one, so that quantized slots enter the next (the paper).
     """
@@ -56,7 +60,9 @@ class SlotAttention(nn.Module):
         num_iterations: int = 3,
         num_blocks: int = 1,
         hidden_dim: int = 128,
-        slot_init: str = "learned",
+        slot_init: str = "random",
+        implicit: bool = True,
+        salience: bool = True,
         quantize_at: str = "last",
     ) -> None:
         super().__init__()
@@ -73,13 +79,14 @@ class SlotAttention(nn.Module):
         require_choice("quantize_at", quantize_at, QUANTIZE_AT)
         self.num_slots, self.slot_dim = num_slots, slot_dim
         self.num_iterations, self.num_blocks = num_iterations, num_blocks
-        self.slot_init, self.quantize_at = slot_init, quantize_at
+        self.slot_init, self.implicit, self.quantize_at = slot_init, implicit, quantize_at
 
         self.norm_inputs = nn.LayerNorm(input_dim)
         self.norm_slots = nn.LayerNorm(slot_dim)
         self.to_key = nn.Linear(input_dim, slot_dim, bias=False)
         self.to_value = nn.Linear(input_dim, slot_dim, bias=False)
         self.to_query = nn.Linear(slot_dim, slot_dim, bias=False)
+        self.to_salience = nn.Linear(input_dim, 1) if salience else None
         block_dim = slot_dim // num_blocks
         self.gru = BlockGRUCell(num_blocks, block_dim)
         self.mlp = BlockMLP(num_blocks, block_dim, max(block_dim, hidden_dim // num_blocks))
@@ -88,6 +95,9 @@ class SlotAttention(nn.Module):
         else:
             self.initial_mean = nn.Parameter(torch.zeros(slot_dim))
             self.initial_log_std = nn.Parameter(torch.zeros(slot_dim))
+            self.register_buffer("eval_noise", torch.randn(num_slots, slot_dim))
+
+    eval_noise: Tensor
 
     def forward(
         self,
@@ -101,28 +111,39 @@ class SlotAttention(nn.Module):
         """
         inputs = self.norm_inputs(inputs)
         keys, values = self.to_key(inputs), self.to_value(inputs)
+        salience = None if self.to_salience is None else self.to_salience(inputs)
         with torch.autocast(inputs.device.type, enabled=False):  # small products, and a softmax that needs float32
             keys, values = keys.float() * self.slot_dim**-0.5, values.float()
+            if salience is not None:
+                salience = torch.sigmoid(salience.float()).mT  # (B, 1, L)
+            scene = (keys, values, salience, quantizer)
             slots = initial = self._initial_slots(inputs.shape[0], noise)
-            if self.slot_init == "learned":
-                with torch.no_grad():
-                    for _ in range(self.num_iterations - 1):
-                        slots = self._iterate(slots, keys, values, quantizer, last=False).quantized
-                slots = slots.detach() + initial - initial.detach()
-            else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.implicit):
                 for _ in range(self.num_iterations - 1):
-                    slots = self._iterate(slots, keys, values, quantizer, last=False).quantized
-            return self._iterate(slots, keys, values, quantizer, last=True)
+                    slots = self._iterate(slots, *scene, last=False).quantized
+            if self.implicit:
+                slots = slots.detach() + initial - initial.detach()
+            return self._iterate(slots, *scene, last=True)
 
     def _iterate(
-        self, slots: Tensor, keys: Tensor, values: Tensor, quantizer: SemanticVectorQuantizer | None, last: bool
+        self,
+        slots: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        salience: Tensor | None,
+        quantizer: SemanticVectorQuantizer | None,
+        last: bool,
     ) -> Slots:
         queries = self.to_query(self.norm_slots(slots))
         attention = torch.softmax(queries @ keys.mT, dim=1)  # (B, N, L), over slots: they compete
-        weights = attention + _EPSILON
-        updates = (weights / weights.sum(dim=-1, keepdim=True)) @ values
+        if salience is None:
+            weights = attention + _EPSILON
+            weights = weights / weights.sum(dim=-1, keepdim=True)
+        else:
+            weights = attention * salience
+            weights = weights / (weights.sum(dim=-1, keepdim=True) + 1)  # 1: one fully salient input
         per_block = (self.num_blocks, -1)
-        blocks = self.gru(updates.unflatten(-1, per_block), slots.unflatten(-1, per_block))
+        blocks = self.gru((weights @ values).unflatten(-1, per_block), slots.unflatten(-1, per_block))
         slots = self.mlp(blocks).flatten(-2)
         if quantizer is None or not (last or self.quantize_at == "every"):
             return Slots(slots, slots, attention, None, None)
@@ -136,7 +157,7 @@ class SlotAttention(nn.Module):
                 raise ValueError("learned initial slots take no noise: leave it out, or use slot_init='random'")
             return self.initial_slots.expand(shape)
         if noise is None:
-            noise = torch.randn(shape, device=self.initial_mean.device)
+            noise = torch.randn(shape, device=self.initial_mean.device) if self.training else self.eval_noise
         elif noise.shape != shape:
             raise ValueError(f"noise had shape {tuple(noise.shape)} but expected {shape}")
         return self.initial_mean + self.initial_log_std.exp() * noise
@@ -155,7 +176,7 @@ class SlotAttentionEncoder(nn.Module):
         slot_size: D.
         hidden_dim: width of the convolutions and of the features.
         num_blocks: M, blocks a slot; 1 gives the ordinary slot attention.
-        slot_init, quantize_at: see `SlotAttention`.
+        slot_init, implicit, salience, quantize_at: see `SlotAttention`.
     """
 
     def __init__(
@@ -167,7 +188,9 @@ class SlotAttentionEncoder(nn.Module):
         slot_size: int = 64,
         hidden_dim: int = 64,
         num_blocks: int = 1,
-        slot_init: str = "learned",
+        slot_init: str = "random",
+        implicit: bool = True,
+        salience: bool = True,
         quantize_at: str = "last",
     ) -> None:
         super().__init__()
@@ -190,7 +213,16 @@ class SlotAttentionEncoder(nn.Module):
             nn.Linear(2 * hidden_dim, hidden_dim),
         )
         self.slot_attention = SlotAttention(
-            num_slots, slot_size, hidden_dim, num_iterations, num_blocks, 2 * slot_size, slot_init, quantize_at
+            num_slots,
+            slot_size,
+            hidden_dim,
+            num_iterations,
+            num_blocks,
+            hidden_dim=2 * slot_size,
+            slot_init=slot_init,
+            implicit=implicit,
+            salience=salience,
+            quantize_at=quantize_at,
         )
 
     position: Tensor

@@ -21,7 +21,7 @@ class DecoderOutput(NamedTuple):
     recon: Tensor  # (B, channels, H, W), about [0, 1], not clamped
     masks: Tensor  # (B, N, 1, H, W) in [0, 1], sums to 1 over the slots
     slot_images: Tensor  # (B, N, channels, H, W): what each slot paints; recon is their sum weighted by the masks
-    coarse: Tensor | None  # (B, channels, H, W): first sketch, of the cross-attention decoder only
+    sketch: Tensor | None  # (B, channels, H, W): of the cross-attention decoder, in training mode only
 
 
 class SVQDecoder(nn.Module):
@@ -56,6 +56,8 @@ class SVQDecoder(nn.Module):
         require_choice("decoder", decoder, DECODERS)
         require_divisible("image_size", image_size, "patches of side", PATCH)
         self.num_slots, self.slot_dim = num_slots, slot_dim
+        # Weight of the sketch in the loss. With 0 no sketch is made.
+        self.sketch_weight = 1.0
         kind = {"cross_attention": CrossAttentionDecoder, "cnn": SpatialBroadcastDecoder}[decoder]
         self.decoder = kind(slot_dim, hidden_dim, image_size, out_channels)
 
@@ -63,7 +65,7 @@ class SVQDecoder(nn.Module):
         """Decodes `slots` (B, N, D)."""
         if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
             raise ValueError(f"slots had shape {tuple(slots.shape)} but expected (B, {self.num_slots}, {self.slot_dim})")
-        return self.decoder(slots)
+        return self.decoder(slots, self.training and self.sketch_weight > 0)
 
 
 class PatchPainter(nn.Module):
@@ -75,16 +77,16 @@ class PatchPainter(nn.Module):
 
     position: Tensor
 
-    def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, patch: int, channels: int) -> None:
+    def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, channels: int) -> None:
         super().__init__()
-        self.grid, self.patch, self.channels = image_size // patch, patch, channels
+        self.grid, self.channels = image_size // PATCH, channels
         self.register_buffer(
             "position", fourier_features(coordinate_grid(self.grid, self.grid), 5), persistent=False
         )  # (P, 20)
         self.from_position = nn.Linear(self.position.shape[-1], hidden_dim)
         self.from_slot = nn.Linear(slot_dim, 2 * hidden_dim)
         self.hidden = nn.Linear(hidden_dim, hidden_dim)
-        self.out = nn.Linear(hidden_dim, channels * patch * patch)
+        self.out = nn.Linear(hidden_dim, channels * PATCH * PATCH)
 
     def forward(self, slots: Tensor) -> Tensor:
         """`slots` (..., P, D), or (..., 1, D) for the same slot everywhere → (..., P, channels, patch²)."""
@@ -94,8 +96,7 @@ class PatchPainter(nn.Module):
 
     def assemble(self, patches: Tensor) -> Tensor:
         """(..., P, channels, patch²) → images (..., channels, H, W)."""
-        g, p = self.grid, self.patch
-        patches = patches.unflatten(-1, (p, p)).unflatten(-4, (g, g))  # (..., row, column, channels, y, x)
+        patches = patches.unflatten(-1, (PATCH, PATCH)).unflatten(-4, (self.grid, self.grid))  # (..., row, column, channels, y, x)
         return patches.movedim((-3, -5, -2, -4, -1), (-5, -4, -3, -2, -1)).flatten(-4, -3).flatten(-2, -1)
 
 
@@ -117,43 +118,71 @@ class CrossAttentionLayer(nn.Module):
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in (self.to_query(self.norm_query(places)), *self.to_key_value(slots).chunk(2, dim=-1))
         )
-        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        # Written out: with a handful of keys the fused kernel is slower than two small products.
+        weights = torch.softmax(query @ key.mT * query.shape[-1] ** -0.5, dim=-1)
+        attended = (weights @ value).transpose(1, 2).flatten(2)
         places = places + self.project(attended)
         return places + self.mlp(places)
 
 
 class CrossAttentionDecoder(nn.Module):
-    """Places ask the slots who they belong to (coarse), then every slot paints its own part (fine)."""
+    """Every pixel attends to the slots, and sees what the slot that wins it paints there.
+
+    For each slot and place a small network gives a picture and a logit for each pixel. A pixel's softmax over the
+    slots of its scene, its attention to them, is the mask; the image is the slots' pictures weighted by it. Unlike the
+    dot product of ordinary cross-attention, the network can draw an outline much finer than a patch.
+
+    With nothing else, slots can stay alike for long: on coloured backgrounds all of them first learn the background.
+    So a sketch is made beside it early in training: queries of the places cross-attend to the slots, and the mixture
+    of slots that a place asks for paints its patch. There, any slot is of use to any place from the first step on, and
+    slots soon differ. The sketch shares nothing but the slots with the image and is not made in eval mode.
+    """
+
+    def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.painter = PatchPainter(slot_dim, 4 * hidden_dim, image_size, channels + 1)
+        self.sketcher = Sketcher(slot_dim, hidden_dim, image_size, channels)
+
+    def forward(self, slots: Tensor, sketch: bool) -> DecoderOutput:
+        pictures, logits = self.painter(slots.unsqueeze(2)).split((self.channels, 1), dim=-2)  # (B, N, P, ·, patch²)
+        masks = torch.softmax(logits.float(), dim=1)
+        recon = (masks * pictures).sum(1)
+        assemble = self.painter.assemble
+        return DecoderOutput(
+            assemble(recon),
+            assemble(masks),
+            assemble(pictures).float(),
+            self.sketcher(slots) if sketch else None,
+        )
+
+
+class Sketcher(nn.Module):
+    """A slot mixer (Sajjadi et al. 2022): cross-attention picks for each place the mixture of slots that paints it."""
 
     position: Tensor
 
     def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, channels: int) -> None:
         super().__init__()
-        width, grid = hidden_dim, image_size // 4
+        grid = image_size // PATCH
         self.register_buffer("position", fourier_features(coordinate_grid(grid, grid), 5), persistent=False)
         self.embed_position = nn.Sequential(
-            nn.Linear(self.position.shape[-1], width), nn.ReLU(), nn.Linear(width, width)
+            nn.Linear(self.position.shape[-1], hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, hidden_dim)
         )
-        self.layers = nn.ModuleList(CrossAttentionLayer(width, slot_dim) for _ in range(2))
-        self.norm = nn.LayerNorm(width)
-        self.to_query = nn.Linear(width, slot_dim, bias=False)
+        self.layers = nn.ModuleList(CrossAttentionLayer(hidden_dim, slot_dim) for _ in range(2))
+        self.norm = nn.LayerNorm(hidden_dim)
+        self.to_query = nn.Linear(hidden_dim, slot_dim, bias=False)
         self.to_key = nn.Linear(slot_dim, slot_dim, bias=False)
-        self.sketch = PatchPainter(slot_dim, 2 * hidden_dim, image_size, 4, channels)
-        self.painter = PatchPainter(slot_dim, 4 * hidden_dim, image_size, PATCH, channels + 1)
+        self.painter = PatchPainter(slot_dim, 4 * hidden_dim, image_size, channels)
 
-    def forward(self, slots: Tensor) -> DecoderOutput:
+    def forward(self, slots: Tensor) -> Tensor:
+        """`slots` (B, N, D) → the sketch (B, channels, H, W), float32."""
         places = self.embed_position(self.position).expand(slots.shape[0], -1, -1)
         for layer in self.layers:
             places = layer(places, slots)
-        logits = self.to_query(self.norm(places)) @ self.to_key(slots).mT * slots.shape[-1] ** -0.5
-        mixed = torch.softmax(logits.float(), dim=-1) @ slots.float()  # (B, P, D)
-        coarse = self.sketch.assemble(self.sketch(mixed)).float()
-        painted = self.painter(slots.unsqueeze(2)).float()  # (B, N, P, channels + 1, patch²)
-        masks = torch.softmax(painted[..., -1:, :], dim=1)
-        slot_patches = painted[..., :-1, :]
-        recon = (masks * slot_patches).sum(1)
-        assemble = self.painter.assemble
-        return DecoderOutput(assemble(recon), assemble(masks), assemble(slot_patches), coarse)
+        logits = (self.to_query(self.norm(places)) @ self.to_key(slots).mT).float() * slots.shape[-1] ** -0.5
+        mixed = torch.softmax(logits, dim=-1) @ slots.float()  # (B, P, D)
+        return self.painter.assemble(self.painter(mixed)).float()
 
 
 class SpatialBroadcastDecoder(nn.Module):
@@ -173,7 +202,8 @@ class SpatialBroadcastDecoder(nn.Module):
         )
         self.out = nn.Conv2d(widths[-1], channels + 1, 5, padding=2)
 
-    def forward(self, slots: Tensor) -> DecoderOutput:
+    def forward(self, slots: Tensor, sketch: bool) -> DecoderOutput:
+        """Makes no sketch: it learns without."""
         laid_out = slots.flatten(0, 1).unsqueeze(1) + self.embed_position(self.position)  # (B·N, g², D)
         x = laid_out.mT.unflatten(-1, (self.grid, self.grid))
         for convolution in self.up:

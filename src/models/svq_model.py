@@ -36,7 +36,7 @@ class SVQ(nn.Module):
         hidden_dim: width of the encoder's convolutions and of the decoder.
         commitment_cost: default weight of the commitment loss.
         decoder: "cross_attention", or "cnn" for the spatial-broadcast one.
-        slot_init: "learned" or "random" initial slots.
+        slot_init: "random" or "learned" initial slots, see `SlotAttention`.
         quantize_at: quantize after the "last" slot attention iteration or after "every" one (the paper).
     """
 
@@ -53,7 +53,7 @@ class SVQ(nn.Module):
         hidden_dim: int = 64,
         commitment_cost: float = 0.25,
         decoder: str = "cross_attention",
-        slot_init: str = "learned",
+        slot_init: str = "random",
         quantize_at: str = "last",
     ) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class SVQ(nn.Module):
             codes: (B, N, M) int64 in [0, K).
             attention: (B, N, h·w), slot attention's own masks on the feature grid, summing to 1 over the slots.
             commitment_loss: scalar, raw.
-            coarse: (B, in_channels, H, W) first sketch of the cross-attention decoder; only there.
+            sketch: (B, in_channels, H, W), of the cross-attention decoder; in training mode only.
         """
         found = self.encoder(image, self.quantizer)
         decoded = self.decoder(found.quantized)
@@ -119,8 +119,8 @@ class SVQ(nn.Module):
             "attention": found.attention,
             "commitment_loss": found.commitment,
         }
-        if decoded.coarse is not None:
-            outputs["coarse"] = decoded.coarse
+        if decoded.sketch is not None:
+            outputs["sketch"] = decoded.sketch
         return outputs
 
     def encode(self, image: Tensor) -> Tensor:
@@ -149,8 +149,8 @@ class SVQ(nn.Module):
             commitment_loss_weight: takes the place of `commitment_cost`, which is used when this is None.
 
         Returns:
-            The loss to minimise, and its terms as floats, unweighted: loss, recon_loss, commitment_loss, and with a
-            prior prior_loss, nats a code on detached codes (it trains the prior and nothing else).
+            The loss to minimise, and its terms as floats, unweighted: loss, recon_loss, commitment_loss, sketch_loss if
+            there is a sketch, and with a prior prior_loss, nats a code on detached codes (it trains the prior and nothing else).
         """
         if commitment_loss_weight is None:
             commitment_loss_weight = self.quantizer.commitment_cost
@@ -159,9 +159,9 @@ class SVQ(nn.Module):
             "commitment_loss": outputs["commitment_loss"],
         }
         loss = recon_loss_weight * terms["recon_loss"] + commitment_loss_weight * terms["commitment_loss"]
-        if "coarse" in outputs:
-            terms["coarse_loss"] = F.mse_loss(outputs["coarse"], image)
-            loss = loss + recon_loss_weight * terms["coarse_loss"]
+        if "sketch" in outputs:
+            terms["sketch_loss"] = F.mse_loss(outputs["sketch"], image)
+            loss = loss + recon_loss_weight * self.decoder.sketch_weight * terms["sketch_loss"]
         if self.prior is not None:
             terms["prior_loss"] = self.prior.nll(canonical_slot_order(outputs["codes"].detach())).mean()
             loss = loss + terms["prior_loss"]

@@ -72,6 +72,8 @@ class SemanticVectorQuantizer(nn.Module):
         self.num_slots, self.slot_dim = num_slots, slot_dim
         self.num_codebooks, self.codebook_size, self.code_dim = num_codebooks, codebook_size, code_dim
         self.commitment_cost, self.decay, self.revive_below = commitment_cost, decay, revive_below
+        # How far training moves a block towards its code, in [0, 1]. Raised from 0 to 1 early in training, it lets
+        # slots become useful before they have to pass through codes; in eval mode blocks always become codes.
         self.strength = 1.0
 
         block_dim = slot_dim // num_codebooks
@@ -98,8 +100,8 @@ class SemanticVectorQuantizer(nn.Module):
             commitment = F.mse_loss(blocks, nearest)
             if self.training:
                 self._learn(flat, codes)
-            step = self.strength if self.training else 1.0
-            quantized = self.from_code(blocks + step * (nearest - blocks).detach())  # straight-through estimator
+            strength = self.strength if self.training else 1.0
+            quantized = self.from_code(blocks + strength * (nearest - blocks).detach())  # straight-through estimator
         return Quantized(quantized.flatten(-2), codes.T.view(blocks.shape[:-1]), commitment)
 
     def embed(self, codes: Tensor) -> Tensor:

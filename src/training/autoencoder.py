@@ -12,6 +12,7 @@ from .board import codebook_use, count_codes
 from .checkpoint import AUTOENCODER
 from .engine import fused_adam, own_randomness
 from .loop import Phase, run_phase
+from .schedule import ramp
 from .session import Session
 
 
@@ -26,6 +27,9 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         optimizer.load_state_dict(session.state.optimizer)
 
     def loss(pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        step = session.state.step
+        svq.quantizer.strength = ramp(step, settings.quantize_from, settings.quantize_by)
+        svq.decoder.sketch_weight = float(step < settings.sketch_steps)
         images = as_images(pixels, fabric.device)
         return model.compute_loss(
             images, model(images), settings.recon_loss_weight, settings.commitment_loss_weight
@@ -61,6 +65,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         grad_clip=settings.grad_clip,
     )
     run_phase(phase, session)
+    svq.quantizer.strength = 1.0
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:

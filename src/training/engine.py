@@ -40,7 +40,7 @@ def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
         devices=devices,
         precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
         # The quantizer keeps its codebooks in step itself; copying buffers would cost time for nothing.
-        strategy=DDPStrategy(broadcast_buffers=False) if devices > 1 else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True) if devices > 1 else "auto",
     )
     fabric.launch()
     seed_everything(config.seed, verbose=False)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..data.toy_datasets import ToyDataset
+from ..evaluation.report import evaluate_model
 from ..utils import visualization
 from .autoencoder import reconstruct, validation_metrics
+from .build import make_split, render
 from .prior import draw_samples
 from .results import provenance, table, write_json
 from .session import Session
@@ -25,8 +26,8 @@ def finish(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> di
     pictures = save_pictures(session, val_data)
     scores: dict[str, Any] = {}
     if session.config.evaluation.enabled:
-        scores, more = evaluate(session, train_data)
-        pictures += more
+        scores = evaluate(session, train_data)
+        pictures += save_score_pictures(session, scores.pop("arrays"))
     results = {
         "name": session.config.name,
         "seed": session.config.seed,
@@ -38,8 +39,47 @@ def finish(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> di
     }
     path = write_json(session.run_dir / "results.json", results)
     session.say(table({"validation": results["validation"], **scores, "seconds": results["seconds"]}))
+    for note in scores.get("notes", []):
+        session.say(f"note: {note}")
     session.say("\n".join(f"wrote {file}" for file in [session.best_path, path, *pictures]))
     return results
+
+
+def evaluate(session: Session, train_data: ToyDataset) -> dict[str, Any]:
+    """The scores of the best model on the test split; see `evaluate_model`."""
+    options, fabric = session.config.evaluation, session.fabric
+    test_data = make_split(session.config.data, "test")
+    render(test_data, show=fabric.is_global_zero)
+    return evaluate_model(
+        session.model,
+        train_data,
+        test_data,
+        device=fabric.device,
+        autocast=fabric.autocast(),
+        batch_size=options.batch_size,
+        num_generated=options.num_generated,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        seed=options.seed,
+        cache_dir=options.cache_dir,
+        progress=fabric.is_global_zero,
+    )
+
+
+def save_score_pictures(session: Session, arrays: dict[str, Any]) -> list[Path]:
+    """Which block carries which factor, and the use of the codes by objects, on the test split."""
+    dpi, pictures = session.config.visualization.dpi, []
+    if arrays["block_factor"] is not None:
+        values = [
+            [float("nan") if value is None else value for value in row] for row in arrays["block_factor"]
+        ]
+        figure = visualization.block_factor_matrix(torch.tensor(values), arrays["factors"], dpi=dpi)
+        pictures.append(visualization.save_figure(figure, session.run_dir / "block_factor.png", dpi))
+    if arrays["code_counts"] is not None:
+        title = "How often the objects of the test split use each code"
+        figure = visualization.codebook_use(torch.tensor(arrays["code_counts"]), title=title, dpi=dpi)
+        pictures.append(visualization.save_figure(figure, session.run_dir / "codebook_use_objects.png", dpi))
+    return pictures
 
 
 def save_pictures(session: Session, val_data: ToyDataset) -> list[Path]:

@@ -71,7 +71,7 @@ def run_phase(phase: Phase, session: Session) -> None:
             loss, metrics = phase.loss(batch)
             fabric.backward(loss)
             norm = clip_gradients(fabric, phase)
-            _require_finite(loss.item(), norm, phase, session)
+            _require_finite(phase, session, step + 1, loss=loss.item(), gradient_norm=norm)
             phase.optimizer.step()
 
             state.step = step + 1
@@ -84,6 +84,7 @@ def run_phase(phase: Phase, session: Session) -> None:
             if state.step % every.eval_every == 0 or last:
                 validation = phase.validate()
                 phase.model.train()
+                _require_finite(phase, session, state.step, validation_loss=validation["loss"])
                 session.board.scalars(phase.name, {f"val_{k}": v for k, v in validation.items()}, state.step)
                 live["val_loss"] = validation["loss"]
                 if validation["loss"] < state.best_loss:
@@ -114,16 +115,17 @@ def clip_gradients(fabric: Fabric, phase: Phase) -> float:
     return float(norm)  # type: ignore[arg-type]
 
 
-def _require_finite(loss: float, norm: float, phase: Phase, session: Session) -> None:
-    """Stops before the weights take in a NaN. With several processes the norm is the same for all."""
-    if math.isfinite(loss) and math.isfinite(norm):
+def _require_finite(phase: Phase, session: Session, step: int, **values: float) -> None:
+    """Stops before weights are learned or saved that NaN has got into. The gradient's norm is that of all
+    processes, so that they stop together."""
+    if all(map(math.isfinite, values.values())):
         return
+    found = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items())
     last = session.last_path
     kept = f"{last} is from before" if last.exists() else "no checkpoint was written yet"
     raise CommandError(
-        f"training stopped at step {session.state.step + 1} of {phase.steps} ({phase.name}): the loss is "
-        f"{loss:g} and the norm of its gradient {norm:g}; {kept}. Try a smaller learning rate than "
-        f"{phase.learning_rate:g}, or precision=float32"
+        f"training stopped at step {step} of {phase.steps} ({phase.name}): {found}; {kept}. "
+        f"Try a smaller learning rate than {phase.learning_rate:g}, or precision=float32"
     )
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ..configs.errors import as_config_error
-from ..configs.launch import Invocation
-from ..configs.schema import DataConfig, ModelConfig, TrainConfig
-from ..data.toy_datasets import ToyDataset, make_dataset
-from ..models.svq_model import SVQ
+from ..configs.launch import Invocation, plain
+from ..configs.schema import TrainConfig
+from ..data.toy_datasets import ToyDataset
 from .autoencoder import train_autoencoder
 from .board import Board
+from .build import check_sizes, make_model, make_split, render
 from .checkpoint import (
     AUTOENCODER,
     BEST,
@@ -27,7 +25,6 @@ from .checkpoint import (
 from .engine import make_fabric
 from .finish import finish
 from .prior import add_prior, train_prior
-from .progress import progress
 from .results import hardware
 from .session import Session
 
@@ -43,10 +40,10 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
     started = time.perf_counter()
     checkpoint_dir = call.run_dir / "checkpoints" if call.multirun else Path(config.checkpoint_dir)
     fabric = make_fabric(config, call.multirun)
-    resumed = find_resume(config.training.resume, checkpoint_dir, asdict(config))
-    with as_config_error():
-        train_data, val_data = (make_split(config.data, split) for split in ("train", "val"))
-        model = make_model(config.model)
+    resumed = find_resume(config.training.resume, checkpoint_dir, plain(config))
+    check_sizes(config, fabric.world_size)
+    train_data, val_data = make_split(config.data, "train"), make_split(config.data, "val")
+    model = make_model(config.model)
     state: TrainingState = resumed["training_state"] if resumed else TrainingState()
 
     with Board(call.run_dir, enabled=fabric.is_global_zero) as board:
@@ -59,7 +56,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
                 add_prior(session)
             model.load_state_dict(resumed["model_state_dict"])
             session.restore_best_file()
-        render(session, train_data, val_data)
+        render(val_data, train_data, show=fabric.is_global_zero)
         with session.stop:
             run_phases(session, train_data, val_data)
         results = finish(session, train_data, val_data)
@@ -88,15 +85,6 @@ def run_phases(session: Session, train_data: ToyDataset, val_data: ToyDataset) -
     session.save_last()
 
 
-def render(session: Session, *datasets: ToyDataset) -> None:
-    """Draws the pictures of the data sets into memory, where they stay."""
-    total = sum(len(data) for data in datasets)
-    with progress("rendering", total, unit="image", enabled=session.fabric.is_global_zero) as bar:
-        for data in datasets:
-            _ = data.images
-            bar.update(len(data))
-
-
 def _announce(session: Session, resumed: bool) -> None:
     """Says what begins, and what the beginning will replace."""
     state, fabric = session.state, session.fabric
@@ -111,22 +99,3 @@ def _announce(session: Session, resumed: bool) -> None:
         )
     elif session.best_path.exists():
         session.say(f"starting anew: {session.best_path} will be replaced at the first validation")
-
-
-def make_split(data: DataConfig, split: str) -> ToyDataset:
-    """The data set of one split: "train", "val" or "test"."""
-    sizes = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
-    return make_dataset(
-        data.name,
-        num_samples=sizes[split],
-        image_size=data.image_size,
-        max_shapes=data.max_shapes,
-        split=split,
-        seed=data.seed,
-        background=data.background,
-    )
-
-
-def make_model(model: ModelConfig) -> SVQ:
-    """An untrained model; every setting is an argument of its constructor."""
-    return SVQ(**{entry.name: getattr(model, entry.name) for entry in fields(model)})

@@ -18,3 +18,10 @@ def learning_rate_at(step: int, *, peak: float, warmup_steps: int, total_steps: 
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def ramp(step: int, start: int, end: int) -> float:
+    """0 up to `start`, then in a straight line to 1 at `end`, where it stays."""
+    if step >= end:
+        return 1.0
+    return max(0.0, (step - start) / (end - start))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
+from ..configs.launch import plain
 from ..configs.schema import TrainConfig
 from ..models.svq_model import SVQ
 from ..utils.checkpoint_io import atomic_save
@@ -39,7 +40,7 @@ class Session:
     started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self.settings: dict[str, Any] = asdict(self.config)
+        self.settings: dict[str, Any] = plain(self.config)
         self.seconds_before = self.state.seconds
 
     @property

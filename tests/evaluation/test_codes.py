@@ -93,7 +93,7 @@ def test_constant_factors_and_too_few_objects_are_said_not_hidden(factors) -> No
 
 
 def test_best_blocks_differ_even_when_one_block_is_best_at_everything() -> None:
-    matrix = np.array([[0.9, 0, 0, 0.8, 0.1], [0.5, 0, 0, 0.1, 0.2], [0.0, 0, 0, 0.6, 0.4]])
+    matrix = np.array([[0.9, 0, 0, 0.8, 0.1], [0.4, 0, 0, 0.1, 0.2], [0.0, 0, 0, 0.6, 0.4]])
     best = best_distinct_blocks(matrix)
     assert len({found["block"] for found in best.values()}) == 3
     assert best["colour"] == {"block": 0, "value": 0.9}

@@ -23,9 +23,15 @@ def make_factors(count: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def vectors_of(factors: dict[str, np.ndarray], seed: int, wires: np.ndarray) -> np.ndarray:
-    """Code vectors that hold all factors but the size, mixed, with a little noise and a useless large constant."""
+    """Code vectors of all factors but the size, mixed, with a little noise and a useless large constant."""
     plain = np.concatenate(
-        [np.eye(6)[factors["colour"]], np.eye(3)[factors["shape"]], factors["x"][:, None], factors["y"][:, None]], axis=1
+        [
+            np.eye(6)[factors["colour"]],
+            np.eye(3)[factors["shape"]],
+            factors["x"][:, None],
+            factors["y"][:, None],
+        ],
+        axis=1,
     )
     mixed = plain @ wires + np.random.default_rng(seed).normal(0, 0.01, (len(plain), wires.shape[1]))
     return np.concatenate([mixed, np.full((len(mixed), 1), 1e3)], axis=1).astype(np.float32)
@@ -51,7 +57,10 @@ def test_noise_scores_chance(data) -> None:
     fit, test = data[1], data[3]
     rng = np.random.default_rng(0)
     scores, _ = read_factors(
-        rng.normal(size=(3000, 8)).astype(np.float32), fit, rng.normal(size=(1000, 8)).astype(np.float32), test
+        rng.normal(size=(3000, 8)).astype(np.float32),
+        fit,
+        rng.normal(size=(1000, 8)).astype(np.float32),
+        test,
     )
     assert scores["colour"]["accuracy"] == pytest.approx(1 / 6, abs=0.05)
     assert scores["shape"]["accuracy"] == pytest.approx(1 / 3, abs=0.06)
@@ -60,7 +69,8 @@ def test_noise_scores_chance(data) -> None:
 
 def test_same_seed_same_scores_and_the_callers_random_numbers_stay(data) -> None:
     small = tuple(
-        {name: values[:200] for name, values in part.items()} if isinstance(part, dict) else part[:200] for part in data
+        {name: values[:200] for name, values in part.items()} if isinstance(part, dict) else part[:200]
+        for part in data
     )
     torch.manual_seed(7)
     expected = torch.rand(3)
@@ -71,7 +81,7 @@ def test_same_seed_same_scores_and_the_callers_random_numbers_stay(data) -> None
 
 
 def test_constant_factors_are_said_not_hidden(data) -> None:
-    fit_x, fit, test_x, test = data
+    fit_x, _, test_x, _ = data
     fit_y, test_y = {"shape": np.zeros(200, np.int64)}, {"shape": np.zeros(100, np.int64)}
     scores, notes = read_factors(fit_x[:200], fit_y, test_x[:100], test_y)
     assert scores == {"shape": {"accuracy": None, "chance": None}}

@@ -18,13 +18,23 @@ BATCH, LENGTH, SLOTS, DIM = 3, 11, 4, 8
 
 
 def make_attention(**changes: object) -> SlotAttention:
-    sizes: dict = {"num_slots": SLOTS, "slot_dim": DIM, "input_dim": DIM, "hidden_dim": 16, "slot_init": "random"}
+    sizes: dict = {
+        "num_slots": SLOTS,
+        "slot_dim": DIM,
+        "input_dim": DIM,
+        "hidden_dim": 16,
+        "slot_init": "random",
+    }
     attention = SlotAttention(**{**sizes, **changes})
     with torch.no_grad():  # not the ones and zeros they start as
         for name, parameter in attention.named_parameters():
             if "norm" in name or "initial_" in name:
                 parameter.add_(0.3 * torch.randn_like(parameter))
     return attention
+
+
+# What Locatello et al. (2020) publish: no salience, and the gradient through all iterations.
+PUBLISHED = {"salience": False, "implicit": False}
 
 
 def make_quantizer(num_codebooks: int = 2) -> SemanticVectorQuantizer:
@@ -67,7 +77,7 @@ def copy_into_reference(attention: SlotAttention) -> ReferenceSlotAttention:
 
 @pytest.mark.parametrize("num_iterations", [1, 3])
 def test_equals_the_slot_attention_package(num_iterations: int) -> None:
-    attention = make_attention(num_iterations=num_iterations)
+    attention = make_attention(num_iterations=num_iterations, **PUBLISHED)
     reference = copy_into_reference(attention)
     inputs, weights = torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, SLOTS, DIM)
     torch.manual_seed(5)
@@ -76,21 +86,25 @@ def test_equals_the_slot_attention_package(num_iterations: int) -> None:
     expected = reference(inputs)
     torch.testing.assert_close(slots, expected, rtol=1e-5, atol=1e-5)
 
-    # Sampled slots take the gradient through all iterations, as the reference does.
+    # The gradient goes through all iterations, as in the reference.
     (slots * weights).sum().backward()
     (expected * weights).sum().backward()
     close = {"rtol": 1e-4, "atol": 1e-5}
     torch.testing.assert_close(attention.to_query.weight.grad, reference.to_q.weight.grad, **close)
     torch.testing.assert_close(attention.to_key.weight.grad, reference.to_k.weight.grad, **close)
     torch.testing.assert_close(attention.to_value.weight.grad, reference.to_v.weight.grad, **close)
-    torch.testing.assert_close(attention.gru.from_state.weight.grad[0].T, reference.gru.weight_hh.grad, **close)
+    torch.testing.assert_close(
+        attention.gru.from_state.weight.grad[0].T, reference.gru.weight_hh.grad, **close
+    )
     torch.testing.assert_close(attention.mlp.out.weight.grad[0].T, reference.mlp[2].weight.grad, **close)
     torch.testing.assert_close(attention.initial_mean.grad, reference.slots_mu.grad[0, 0], **close)
     torch.testing.assert_close(attention.initial_log_std.grad, reference.slots_logsigma.grad[0, 0], **close)
 
 
-def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Algorithm 1 of Locatello et al. (2020) in float64, with loops over batch and blocks."""
+def numpy_slot_attention(
+    attention: SlotAttention, inputs: Tensor, slots: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Algorithm 1 of Locatello et al. (2020), with salience if any, in float64, looping over scenes and blocks."""
     weights = {name: value.detach().double().numpy() for name, value in attention.named_parameters()}
 
     def layer_norm(x: np.ndarray, name: str | None = None) -> np.ndarray:
@@ -111,10 +125,17 @@ def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor
             queries = layer_norm(state, "norm_slots") @ weights["to_query.weight"].T
             logits = queries @ keys.T / math.sqrt(attention.slot_dim)
             attended = np.exp(logits) / np.exp(logits).sum(axis=0, keepdims=True)  # over slots
-            updates = (attended + 1e-8) / (attended + 1e-8).sum(axis=1, keepdims=True) @ values
+            if attention.to_salience is None:
+                owned = (attended + 1e-8) / (attended + 1e-8).sum(axis=1, keepdims=True)
+            else:
+                salience = sigmoid(features @ weights["to_salience.weight"].T + weights["to_salience.bias"])
+                owned = attended * salience.T / ((attended * salience.T).sum(axis=1, keepdims=True) + 1)
+            updates = owned @ values
             parts = []
             for block in range(attention.num_blocks):
-                here = slice(*(attention.slot_dim // attention.num_blocks * edge for edge in (block, block + 1)))
+                here = slice(
+                    *(attention.slot_dim // attention.num_blocks * edge for edge in (block, block + 1))
+                )
                 from_input = np.split(block_linear(updates[:, here], "gru.from_input", block), 3, axis=-1)
                 from_state = np.split(block_linear(state[:, here], "gru.from_state", block), 3, axis=-1)
                 reset, keep = (sigmoid(a + b) for a, b in zip(from_input[:2], from_state[:2], strict=True))
@@ -127,10 +148,11 @@ def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor
     return np.stack(results), np.stack(maps)
 
 
+@pytest.mark.parametrize("salience", [False, True])
 @pytest.mark.parametrize("slot_init", ["random", "learned"])
 @pytest.mark.parametrize("num_blocks", [1, 4])
-def test_equals_algorithm_1_in_float64(num_blocks: int, slot_init: str) -> None:
-    attention = make_attention(num_blocks=num_blocks, slot_init=slot_init, input_dim=5)
+def test_equals_algorithm_1_in_float64(num_blocks: int, slot_init: str, salience: bool) -> None:
+    attention = make_attention(num_blocks=num_blocks, slot_init=slot_init, salience=salience, input_dim=5)
     inputs = torch.randn(BATCH, LENGTH, 5)
     if slot_init == "random":
         noise = torch.randn(BATCH, SLOTS, DIM)
@@ -157,8 +179,9 @@ def test_attention_is_shared_out_among_the_slots() -> None:
     assert torch.equal(found.quantized, found.slots)
 
 
-def test_slots_that_attend_nowhere_stay_finite() -> None:
-    attention = make_attention(slot_init="learned", num_iterations=1)
+@pytest.mark.parametrize("salience", [False, True])
+def test_slots_that_attend_nowhere_stay_finite(salience: bool) -> None:
+    attention = make_attention(slot_init="learned", num_iterations=1, salience=salience)
     with torch.no_grad():
         attention.to_query.weight.mul_(1e4)  # the winner takes everything, exactly
     inputs = torch.randn(BATCH, 1, DIM)  # one input: only one slot can have it
@@ -167,6 +190,17 @@ def test_slots_that_attend_nowhere_stay_finite() -> None:
     found.slots.sum().backward()
     assert found.slots.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in attention.parameters())
+
+
+def test_inputs_without_salience_are_as_if_they_were_not_there() -> None:
+    attention = make_attention(num_blocks=2)
+    with torch.no_grad():
+        attention.to_salience.weight.copy_(100 * torch.eye(DIM)[:1])  # the first entry decides, and clearly
+    inputs, noise = torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, SLOTS, DIM)
+    inputs[:, :6, 0], inputs[:, 6:, 0] = 5, -5
+    with_all, with_salient = attention(inputs, noise=noise), attention(inputs[:, :6], noise=noise)
+    torch.testing.assert_close(with_all.slots, with_salient.slots)
+    torch.testing.assert_close(with_all.attention[..., :6], with_salient.attention)
 
 
 @pytest.mark.parametrize("num_blocks", [1, 2])
@@ -190,32 +224,59 @@ def test_permuting_the_inputs_changes_nothing_but_the_attention() -> None:
 # ---------------------------------------------------------------- initial slots and gradients
 
 
-def test_learned_slots_take_the_gradient_of_the_last_iteration_only() -> None:
-    attention = make_attention(slot_init="learned", num_blocks=2, num_iterations=3)
+@pytest.mark.parametrize("slot_init", ["random", "learned"])
+def test_the_implicit_gradient_is_that_of_the_last_iteration(slot_init: str) -> None:
+    settings: dict = {"slot_init": slot_init, "num_blocks": 2, "implicit": True}
+    attention = make_attention(**settings, num_iterations=3)
     inputs, weights = torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, SLOTS, DIM)
-    slots = attention(inputs).slots
+    noise = torch.randn(BATCH, SLOTS, DIM) if slot_init == "random" else None
+    slots = attention(inputs, noise=noise).slots
     (slots * weights).sum().backward()
 
     # The same by hand: two iterations to get there, then one from slots that are leaves.
     state = {name: value.detach().clone() for name, value in attention.state_dict().items()}
-    first_two = make_attention(slot_init="learned", num_blocks=2, num_iterations=2)
+    first_two = make_attention(**settings, num_iterations=2)
     first_two.load_state_dict(state)
-    last = make_attention(slot_init="random", num_blocks=2, num_iterations=1)
-    del state["initial_slots"]
-    last.load_state_dict({**state, "initial_mean": torch.zeros(DIM), "initial_log_std": torch.zeros(DIM)})
-    entering = first_two(inputs).slots.detach().requires_grad_()
+    last = make_attention(**{**settings, "slot_init": "random"}, num_iterations=1)
+    last.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        last.initial_mean.zero_()
+        last.initial_log_std.zero_()
+    entering = first_two(inputs, noise=noise).slots.detach().requires_grad_()
     expected = last(inputs, noise=entering).slots
     (expected * weights).sum().backward()
 
     torch.testing.assert_close(slots, expected)
-    assert attention.initial_slots.grad.abs().min() > 0
-    torch.testing.assert_close(attention.initial_slots.grad, entering.grad.sum(0), rtol=1e-4, atol=1e-6)
-    gradients = {name: p.grad for name, p in last.named_parameters() if not name.startswith("initial_")}
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(attention.get_parameter(name).grad, gradient, rtol=1e-4, atol=1e-6, msg=name)
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    for name, parameter in last.named_parameters():
+        if not name.startswith("initial_"):
+            torch.testing.assert_close(attention.get_parameter(name).grad, parameter.grad, **close, msg=name)
+    # The initial slots take the gradient straight from where the last iteration begins.
+    if noise is None:
+        torch.testing.assert_close(attention.initial_slots.grad, entering.grad.sum(0), **close)
+    else:
+        torch.testing.assert_close(attention.initial_mean.grad, entering.grad.sum((0, 1)), **close)
+        through_std = (entering.grad * noise).sum((0, 1)) * attention.initial_log_std.detach().exp()
+        torch.testing.assert_close(attention.initial_log_std.grad, through_std, **close)
 
 
-def test_sampled_slots_differ_and_obey_the_seed() -> None:
+@pytest.mark.parametrize("slot_init", ["random", "learned"])
+def test_the_implicit_gradient_changes_no_value(slot_init: str) -> None:
+    implicit = make_attention(slot_init=slot_init, implicit=True)
+    explicit = make_attention(slot_init=slot_init, implicit=False)
+    explicit.load_state_dict(implicit.state_dict())
+    inputs = torch.randn(BATCH, LENGTH, DIM)
+    noise = torch.randn(BATCH, SLOTS, DIM) if slot_init == "random" else None
+    gradients = []
+    for attention in (implicit, explicit):
+        found = attention(inputs, noise=noise)
+        found.slots.square().sum().backward()
+        gradients.append((found.slots.detach(), attention.to_query.weight.grad))
+    torch.testing.assert_close(gradients[0][0], gradients[1][0])
+    assert not torch.allclose(gradients[0][1], gradients[1][1], rtol=1e-2)
+
+
+def test_sampled_slots_differ_in_training_and_obey_the_seed() -> None:
     attention, inputs = make_attention(), torch.randn(1, LENGTH, DIM).expand(2, -1, -1)
     torch.manual_seed(1)
     first = attention(inputs).slots
@@ -226,9 +287,24 @@ def test_sampled_slots_differ_and_obey_the_seed() -> None:
     assert not torch.allclose(first[0], first[1])  # scenes of a batch draw their own
 
 
-def test_learned_slots_are_deterministic() -> None:
-    attention, inputs = make_attention(slot_init="learned"), torch.randn(BATCH, LENGTH, DIM)
-    assert torch.equal(attention(inputs).slots, attention(inputs).slots)
+@pytest.mark.parametrize("num_iterations", [1, 3])
+@pytest.mark.parametrize("slot_init", ["random", "learned"])
+def test_eval_mode_is_deterministic_and_the_batch_does_not_matter(
+    slot_init: str, num_iterations: int
+) -> None:
+    attention = make_attention(slot_init=slot_init, num_iterations=num_iterations, num_blocks=2).eval()
+    inputs = torch.randn(BATCH, LENGTH, DIM)
+    found = attention(inputs).slots
+    assert found.shape == (BATCH, SLOTS, DIM)
+    state = torch.get_rng_state()
+    assert torch.equal(attention(inputs).slots, found)
+    assert torch.equal(torch.get_rng_state(), state)
+    for scene in range(BATCH):
+        torch.testing.assert_close(attention(inputs[scene : scene + 1]).slots[0], found[scene])
+    restored = make_attention(slot_init=slot_init, num_iterations=num_iterations, num_blocks=2).eval()
+    restored.load_state_dict(attention.state_dict())
+    assert torch.equal(restored(inputs).slots, found)  # the samples of eval mode are saved
+    assert (found[:, 0] - found[:, 1]).abs().max() > 1e-3  # and differ from slot to slot
 
 
 # ---------------------------------------------------------------- quantization inside the loop
@@ -300,7 +376,9 @@ def test_noise_must_fit() -> None:
         make_attention(slot_init="learned")(inputs, noise=torch.randn(BATCH, SLOTS, DIM))
 
 
-@pytest.mark.parametrize("name", ["num_slots", "slot_dim", "input_dim", "num_iterations", "num_blocks", "hidden_dim"])
+@pytest.mark.parametrize(
+    "name", ["num_slots", "slot_dim", "input_dim", "num_iterations", "num_blocks", "hidden_dim"]
+)
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
 def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got {value}"):
@@ -308,9 +386,11 @@ def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
 
 
 def test_choices_and_divisibility() -> None:
-    with pytest.raises(ValueError, match="slot_dim=8.*num_blocks=3.*slot_dim=6 or 9.*num_blocks from.*1, 2, 4, 8"):
+    with pytest.raises(
+        ValueError, match="slot_dim=8.*num_blocks=3.*slot_dim=6 or 9.*num_blocks from.*1, 2, 4, 8"
+    ):
         make_attention(num_blocks=3)
-    with pytest.raises(ValueError, match="unknown slot_init 'zero': choose one of learned, random"):
+    with pytest.raises(ValueError, match="unknown slot_init 'zero': choose one of random, learned"):
         make_attention(slot_init="zero")
     with pytest.raises(ValueError, match="unknown quantize_at 'first': choose one of last, every"):
         make_attention(quantize_at="first")
@@ -329,7 +409,7 @@ def test_encoder_has_a_quarter_of_the_side(size: int) -> None:
 
 
 def test_encoder_knows_where_things_are() -> None:
-    encoder = SlotAttentionEncoder(32, 3, 1, slot_size=8, hidden_dim=8)
+    encoder = SlotAttentionEncoder(32, 3, 1, slot_size=8, hidden_dim=8).eval()
     image = torch.zeros(1, 3, 32, 32)
     image[..., 4:10, 4:10] = 1
     moved = image.roll((14, 14), dims=(2, 3))
@@ -337,9 +417,13 @@ def test_encoder_knows_where_things_are() -> None:
 
 
 def test_encoder_does_not_mind_the_memory_layout() -> None:
-    encoder = SlotAttentionEncoder(16, 3, 2, slot_size=8, hidden_dim=8)
+    encoder = SlotAttentionEncoder(16, 3, 2, slot_size=8, hidden_dim=8).eval()
     image = torch.rand(2, 3, 16, 16)
-    layouts = (image.contiguous(memory_format=torch.channels_last), image.flip(3).flip(3), image.mT.contiguous().mT)
+    layouts = (
+        image.contiguous(memory_format=torch.channels_last),
+        image.flip(3).flip(3),
+        image.mT.contiguous().mT,
+    )
     for layout in layouts:
         torch.testing.assert_close(encoder(layout).slots, encoder(image).slots)
 
@@ -354,7 +438,9 @@ def test_slots_are_float32_under_autocast() -> None:
 
 def test_encoder_refuses_what_it_cannot_read() -> None:
     encoder = SlotAttentionEncoder(16, 2, 1, slot_size=8, hidden_dim=8)
-    with pytest.raises(ValueError, match=r"image had shape \(1, 3, 20, 20\) but expected \(B, 3, 16, 16\).*image_size"):
+    with pytest.raises(
+        ValueError, match=r"image had shape \(1, 3, 20, 20\) but expected \(B, 3, 16, 16\).*image_size"
+    ):
         encoder(torch.rand(1, 3, 20, 20))
     with pytest.raises(ValueError, match=r"image had shape \(1, 1, 16, 16\) but expected \(B, 3, 16, 16\)"):
         encoder(torch.rand(1, 1, 16, 16))
@@ -364,7 +450,9 @@ def test_encoder_refuses_what_it_cannot_read() -> None:
         encoder(255 * (torch.arange(768) % 2).reshape(1, 3, 16, 16).float())
     with pytest.raises(ValueError, match=r"image values must lie in \[0, 1\], got \[nan, nan\]"):
         encoder(torch.full((1, 3, 16, 16), torch.nan))
-    with pytest.raises(TypeError, match=r"must be floating point in \[0, 1\], got torch.uint8: use image.float"):
+    with pytest.raises(
+        TypeError, match=r"must be floating point in \[0, 1\], got torch.uint8: use image.float"
+    ):
         encoder(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     with pytest.raises(TypeError, match="must be a tensor.*got ndarray"):
         encoder(np.zeros((1, 3, 16, 16), dtype=np.float32))

@@ -75,19 +75,21 @@ def test_every_slot_and_every_parameter_learns(decoder: str) -> None:
     module, slots = make_decoder(decoder), torch.randn(BATCH, SLOTS, DIM, requires_grad=True)
     out = module(slots)
     loss = out.recon.square().mean()
-    if out.coarse is not None:
-        loss = loss + out.coarse.square().mean()
+    coarse = getattr(
+        out, "coarse", None
+    )  # where a decoder sketches first, part of it learns from the sketch alone
+    if coarse is not None:
+        loss = loss + coarse.square().mean()
     loss.backward()
     assert (slots.grad.abs().amax(-1) > 0).all()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-        # The same logit for all slots cancels in a softmax, so one bias may stay where it is.
         assert parameter.grad.abs().max() > 0, name
 
 
 @both
 def test_a_decoder_can_learn_one_picture(decoder: str) -> None:
-    """Two slots, one image: left red, right green. The error falls to a small part of the image's variance."""
+    """Two slots, one image: left red, right green. The error becomes small beside the variance."""
     target = torch.zeros(1, 3, SIZE, SIZE)
     target[:, 0, :, : SIZE // 2] = 1
     target[:, 1, :, SIZE // 2 :] = 1

@@ -144,8 +144,13 @@ def test_no_code_is_nearer_than_the_chosen_one(
     found = quantizer(data)
     assert found.codes.shape == (3, slots, num_codebooks) and found.codes.dtype == torch.int64
     assert found.slots.shape == data.shape
-    assert 0 <= found.codes.min() and found.codes.max() < codebook_size
-    distances = (blocks_of(data, num_codebooks).unsqueeze(2) - quantizer.codebook.unsqueeze(1)).double().square().sum(-1)
+    assert found.codes.min() >= 0 and found.codes.max() < codebook_size
+    distances = (
+        (blocks_of(data, num_codebooks).unsqueeze(2) - quantizer.codebook.unsqueeze(1))
+        .double()
+        .square()
+        .sum(-1)
+    )
     chosen = distances.gather(2, found.codes.flatten(0, 1).T.unsqueeze(-1)).squeeze(-1)
     assert (chosen <= distances.min(-1).values + 1e-5 * scale**2 * code_dim).all()
     assert found.commitment.item() == pytest.approx(chosen.mean().item() / code_dim, rel=1e-4)
@@ -194,7 +199,9 @@ def test_commitment_pulls_slots_to_their_codes() -> None:
     slots = slots_like_data().requires_grad_()
     found = quantizer(slots)
     (gradient,) = torch.autograd.grad(found.commitment, slots)
-    torch.testing.assert_close(gradient, 2 * (slots - quantizer.embed(found.codes)) / slots.numel())  # never × 7
+    torch.testing.assert_close(
+        gradient, 2 * (slots - quantizer.embed(found.codes)) / slots.numel()
+    )  # never × 7
     assert all(not buffer.requires_grad for buffer in quantizer.buffers())
 
 
@@ -305,7 +312,9 @@ def test_dead_codes_and_only_those_start_afresh_on_current_blocks() -> None:
     fair_use = (unrevived.ema_count.sum(-1, keepdim=True) / CODES).expand(-1, CODES)
     torch.testing.assert_close(quantizer.ema_count[dead], fair_use[dead])
     # Sum and count agree, so the next step does not throw the code back to where it was.
-    torch.testing.assert_close(quantizer.ema_sum[dead] / fair_use[dead].unsqueeze(-1), quantizer.codebook[dead])
+    torch.testing.assert_close(
+        quantizer.ema_sum[dead] / fair_use[dead].unsqueeze(-1), quantizer.codebook[dead]
+    )
     reborn = quantizer.codebook[dead].clone()
     found = quantizer(slots)
     assert (quantizer.codebook[dead] - reborn).norm(dim=-1).max() < 1
@@ -388,7 +397,9 @@ def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
 
 
 def test_other_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match="slot_dim=16.*num_codebooks=3.*slot_dim=15 or 18.*from.*1, 2, 4, 8, 16"):
+    with pytest.raises(
+        ValueError, match="slot_dim=16.*num_codebooks=3.*slot_dim=15 or 18.*from.*1, 2, 4, 8, 16"
+    ):
         make_quantizer(slot_dim=16)
     with pytest.raises(ValueError, match="commitment_cost must not be negative, got -0.1"):
         make_quantizer(commitment_cost=-0.1)
@@ -401,7 +412,9 @@ def test_other_wrong_arguments() -> None:
 # ---------------------------------------------------------------- several processes
 
 
-def _train_in_one_of_two_processes(rank: int, address: str, batches: Tensor, results: dict[int, dict]) -> None:
+def _train_in_one_of_two_processes(
+    rank: int, address: str, batches: Tensor, results: dict[int, dict]
+) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     torch.manual_seed(rank)  # the draws of the processes differ
@@ -424,5 +437,5 @@ def test_codebooks_of_two_processes_stay_in_step(tmp_path) -> None:
         first, second = results[0], results[1]
     assert first == second
     blocks_a_step = torch.tensor(first["ema_count"]).sum(-1)
-    # 40 blocks of both processes; revived codes start with a fair share, which adds up to half of that for a while.
+    # 40 blocks of both processes; revived codes start with a fair share, which adds up to half of that.
     assert (blocks_a_step > 38).all() and (blocks_a_step < 60).all()

@@ -9,6 +9,7 @@ import torch
 
 from src.configs.errors import ConfigError
 from src.models.svq_model import SVQ
+from src.training.build import make_model
 from src.training.checkpoint import (
     FINISHED,
     LAST,
@@ -22,7 +23,6 @@ from src.training.checkpoint import (
     save_checkpoint,
     unfinished,
 )
-from src.training.run import make_model
 
 from .tiny import assert_same_weights, tiny_config
 
@@ -66,7 +66,12 @@ def test_generators_go_on_where_they_were():
 
 def write(folder, model, config, **state):
     save_checkpoint(
-        folder / LAST, model, step=0, metrics={}, config=config, state=TrainingState(rng=[rng_state()], **state)
+        folder / LAST,
+        model,
+        step=0,
+        metrics={},
+        config=config,
+        state=TrainingState(rng=[rng_state()], **state),
     )
 
 
@@ -95,7 +100,9 @@ def test_a_finished_run_is_not_resumed(tmp_path, model, config):
 def test_other_settings_are_refused_by_name(tmp_path, model, config, resume):
     write(tmp_path, model, config)
     other = asdict(tiny_config("model.num_slots=4"))
-    with pytest.raises(ConfigError, match="trained with model.num_slots=3 but this run has model.num_slots=4"):
+    with pytest.raises(
+        ConfigError, match="trained with model.num_slots=3 but this run has model.num_slots=4"
+    ):
         find_resume("auto" if resume == "auto" else str(tmp_path / LAST), tmp_path, other)
 
 

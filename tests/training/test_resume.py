@@ -19,7 +19,7 @@ from src.training.run import train
 from .tiny import assert_same_weights, in_folder, tiny_config, weights
 
 ROOT = Path(__file__).parents[2]
-# Dropout in the prior, revival of dead codes and random initial slots all draw from the generators to restore.
+# Dropout, revival of dead codes and random initial slots all draw from the generators to restore.
 SETTINGS = ("model.slot_init=random", "training.eval_every=2", "training.checkpoint_every=3")
 
 # Kills itself in the middle of step `at` of the phase with `total` steps; all others were finished.

@@ -1,0 +1,128 @@
+"""The published numbers: the training command in a fresh process for each seed, and a table of mean ± std.
+
+    python -m benchmarks.default_runs                                            # results/shapes/
+    python -m benchmarks.default_runs --name shapes_background data.background=random
+
+Further words are settings passed on to `python -m src.train`. A seed's run leaves `seed_<n>.json` (the run's own
+results.json, and the seconds from process start to exit), its pictures in `seed_<n>/`, and its weights under
+`checkpoints/<name>/`. Seeds that have a file are not run again, so an interrupted series goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from src.training.results import write_json
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "results"
+
+# label, where in results.json, unit factor, digits, and the bar (None: reported only)
+ROWS: tuple[tuple[str, tuple[str, ...], float, int, str | None], ...] = (
+    ("process start to exit, minutes", ("wall_seconds",), 1 / 60, 1, "≤ 15"),
+    ("FG-ARI of arg-max masks", ("scores", "segmentation", "fg_ari"), 1, 3, "≥ 0.92"),
+    ("FG-ARI of slot attention", ("scores", "segmentation", "fg_ari_attention"), 1, 3, None),
+    ("mIoU", ("scores", "segmentation", "miou"), 1, 3, None),
+    ("reconstruction MSE", ("scores", "reconstruction", "mse"), 1, 4, "≤ 0.0030"),
+    ("PSNR, dB", ("scores", "reconstruction", "psnr"), 1, 1, None),
+    ("colour read from the code vectors, %", ("scores", "readout", "colour", "accuracy"), 100, 1, "≥ 97"),
+    ("shape read from the code vectors, %", ("scores", "readout", "shape", "accuracy"), 100, 1, "≥ 85"),
+    ("size read from the code vectors, R²", ("scores", "readout", "size", "r2"), 1, 3, None),
+    ("x read from the code vectors, R²", ("scores", "readout", "x", "r2"), 1, 3, None),
+    ("y read from the code vectors, R²", ("scores", "readout", "y", "r2"), 1, 3, None),
+    ("best block's information on colour", ("scores", "blocks", "colour", "value"), 1, 3, "≥ 0.8"),
+    ("best block's information on x", ("scores", "blocks", "x", "value"), 1, 3, "≥ 0.8"),
+    ("best block's information on y", ("scores", "blocks", "y", "value"), 1, 3, "≥ 0.8"),
+    ("codes used, least of all codebooks, %", ("scores", "codebooks", "share_used_min"), 100, 1, "≥ 50"),
+    ("prior, bits a code (canonical order)", ("scores", "prior", "canonical"), 1, 3, None),
+    ("prior, bits a code (shuffled order)", ("scores", "prior", "shuffled"), 1, 3, None),
+    ("well-formed generated scenes, %", ("scores", "generation", "share"), 100, 1, "≥ 80"),
+    ("… lower end of the Wilson interval, %", ("scores", "generation", "low"), 100, 1, None),
+    ("… upper end, %", ("scores", "generation", "high"), 100, 1, None),
+    ("well-formed reconstructions, %", ("scores", "reconstruction", "well_formed", "share"), 100, 1, None),
+)
+
+
+def run_seed(seed: int, folder: Path, settings: list[str]) -> None:
+    """One run of the training command in a fresh process, its results and pictures copied into `folder`."""
+    command = [sys.executable, "-m", "src.train", f"seed={seed}", *settings]
+    command.append(f"checkpoint_dir=checkpoints/{folder.name}/seed_{seed}")
+    print(" ".join(["python", *command[1:]]), flush=True)
+    started = time.perf_counter()
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        output = [line for line in process.stdout if print(line, end="", flush=True) is None]
+    wall = time.perf_counter() - started
+    if process.returncode:
+        raise SystemExit(f"seed {seed} ended with exit code {process.returncode}; nothing was recorded")
+    written = [PROJECT / path for path in re.findall(r"wrote (\S+)", "".join(output))]
+    [results] = [path for path in written if path.name == "results.json"]
+    pictures = folder / f"seed_{seed}"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for path in written:
+        if path.suffix == ".png":
+            shutil.copy(path, pictures / path.name)
+    content = json.loads(results.read_text(encoding="utf-8"))
+    write_json(folder / f"seed_{seed}.json", {"wall_seconds": round(wall, 1), **content})
+
+
+def summarize(folder: Path) -> str:
+    """A Markdown table over the seeds in `folder`: every seed, then mean ± standard deviation."""
+    runs = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("seed_*.json"))
+    }
+    first = next(iter(runs.values()))
+    lines = [
+        f"{len(runs)} seeds, {first['hardware']}, PyTorch {first['torch']}, {first['precision']}, "
+        f"commit {str(first['commit'])[:10]}.",
+        "",
+        "| what | bar | " + " | ".join(name.replace("_", " ") for name in runs) + " | mean ± std |",
+        "|---|---|" + "---|" * (len(runs) + 1),
+    ]
+    for label, path, factor, digits, bar in ROWS:
+        values = [lookup(run, path) for run in runs.values()]
+        shown = ["–" if value is None else f"{value * factor:.{digits}f}" for value in values]
+        known = [value * factor for value in values if value is not None]
+        mean = f"{statistics.mean(known):.{digits}f}" if known else "–"
+        spread = f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else ""
+        lines.append(f"| {label} | {bar or ''} | " + " | ".join(shown) + f" | {mean}{spread} |")
+    return "\n".join(lines) + "\n"
+
+
+def lookup(run: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
+    """The number at `path` in nested results, or None where a step is missing or null."""
+    value: Any = run
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Train the default over several seeds and tabulate the scores."
+    )
+    parser.add_argument("--name", default="shapes", help="folder under results/ (default: shapes)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments, settings = parser.parse_known_args()
+    folder = RESULTS / arguments.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in arguments.seeds:
+        if not (folder / f"seed_{seed}.json").exists():
+            run_seed(seed, folder, settings)
+    summary = summarize(folder)
+    (folder / "summary.md").write_text(summary, encoding="utf-8")
+    print(summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,437 @@
+"""The whole model: what it returns, what it minimises, and how it is saved and loaded."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from src.models.svq_model import SVQ
+from src.models.transformer_decoder import canonical_slot_order
+from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save
+
+BATCH, SIZE, SLOTS, DIM, BLOCKS, CODES = 4, 16, 3, 12, 2, 5
+PRIOR = {"embed_dim": 16, "num_heads": 2, "num_layers": 1, "dropout": 0.1}
+
+
+def make_model(**changes: object) -> SVQ:
+    sizes: dict = {
+        "image_size": SIZE,
+        "num_slots": SLOTS,
+        "num_iterations": 2,
+        "slot_size": DIM,
+        "num_codebooks": BLOCKS,
+        "codebook_size": CODES,
+        "code_dim": DIM // BLOCKS,
+        "hidden_dim": 8,
+    }
+    return SVQ(**{**sizes, **changes})
+
+
+def images(batch: int = BATCH) -> Tensor:
+    return torch.rand(batch, 3, SIZE, SIZE)
+
+
+def save(model: SVQ, path: Path, **changes: object) -> Path:
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model_config": model.config,
+        "model_state_dict": model.state_dict(),
+        "step": 7,
+        "metrics": {"loss": 0.5},
+    }
+    atomic_save({**content, **changes}, path)
+    return path
+
+
+# ---------------------------------------------------------------- forward
+
+
+@pytest.mark.parametrize("quantize_at", ["last", "every"])
+@pytest.mark.parametrize("slot_init", ["learned", "random"])
+@pytest.mark.parametrize("decoder", ["cross_attention", "cnn"])
+@pytest.mark.parametrize("training", [True, False])
+def test_outputs(decoder: str, slot_init: str, quantize_at: str, training: bool) -> None:
+    model = make_model(decoder=decoder, slot_init=slot_init, quantize_at=quantize_at).train(training)
+    outputs = model(images())
+    shapes = {
+        "recon": (BATCH, 3, SIZE, SIZE),
+        "masks": (BATCH, SLOTS, 1, SIZE, SIZE),
+        "slot_images": (BATCH, SLOTS, 3, SIZE, SIZE),
+        "slots": (BATCH, SLOTS, DIM),
+        "quantized": (BATCH, SLOTS, DIM),
+        "codes": (BATCH, SLOTS, BLOCKS),
+        "attention": (BATCH, SLOTS, (SIZE // 4) ** 2),
+        "commitment_loss": (),
+    }
+    assert shapes.keys() <= outputs.keys()
+    assert {name: tuple(outputs[name].shape) for name in shapes} == shapes
+    assert outputs.pop("codes").dtype == torch.int64
+    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in outputs.values())
+    torch.testing.assert_close(outputs["masks"].sum(1), torch.ones(BATCH, 1, SIZE, SIZE))
+    torch.testing.assert_close(outputs["recon"], (outputs["masks"] * outputs["slot_images"]).sum(1))
+    torch.testing.assert_close(outputs["attention"].sum(1), torch.ones(BATCH, (SIZE // 4) ** 2))
+
+
+def test_outputs_are_float32_under_autocast() -> None:
+    model = make_model()
+    model.init_prior(**PRIOR)
+    image = images()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = model(image)
+        loss, _ = model.compute_loss(image, outputs)
+    assert {value.dtype for name, value in outputs.items() if name != "codes"} == {torch.float32}
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_an_untrained_model_works_and_repeats_itself() -> None:
+    model, image = make_model().eval(), images()
+    before = copy.deepcopy(model.state_dict())
+    first, second = model(image), model(image)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    first["recon"][0].detach().permute(1, 2, 0).numpy()
+
+
+def test_one_path_in_and_one_path_out() -> None:
+    model, image = make_model().train(), images()
+    model(image)  # fills the codebooks
+    outputs = model.eval()(image)
+    codes = model.encode(image)
+    assert torch.equal(codes, outputs["codes"])
+    decoded = model.decode(codes)
+    torch.testing.assert_close(decoded.recon, outputs["recon"])
+    torch.testing.assert_close(decoded.masks, outputs["masks"])
+    torch.testing.assert_close(decoded.slot_images, outputs["slot_images"])
+    torch.testing.assert_close(model.quantizer.embed(codes), outputs["quantized"])
+
+
+def test_gradients_reach_every_parameter() -> None:
+    model, image = make_model(code_dim=4), images()
+    model.init_prior(**PRIOR)
+    model(image)  # fills the codebooks
+    loss, _ = model.compute_loss(image, model(image))
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+# ---------------------------------------------------------------- loss
+
+
+def outputs_with_commitment(model: SVQ, image: Tensor) -> dict[str, Tensor]:
+    """Eval mode: the commitment of untrained codebooks is far from zero."""
+    return model.eval()(image)
+
+
+@pytest.mark.parametrize("decoder", ["cross_attention", "cnn"])
+def test_each_weight_is_applied_once(decoder: str) -> None:
+    model, image = make_model(decoder=decoder, commitment_cost=0.7), images()
+    outputs = outputs_with_commitment(model, image)
+    commitment = outputs["commitment_loss"].item()
+    assert commitment > 0.1
+
+    def loss(**weights: float) -> float:
+        return model.compute_loss(image, outputs, **weights)[0].item()
+
+    painted = loss(commitment_loss_weight=0.0)  # reconstruction, and the sketch where there is one
+    assert loss() == pytest.approx(painted + 0.7 * commitment)  # commitment_cost is the default weight ...
+    assert loss(commitment_loss_weight=None) == loss()
+    assert loss(commitment_loss_weight=0.2) == pytest.approx(
+        painted + 0.2 * commitment
+    )  # ... or replaced by this one
+    assert loss(recon_loss_weight=3.0, commitment_loss_weight=0.2) == pytest.approx(
+        3 * painted + 0.2 * commitment
+    )
+    assert loss(recon_loss_weight=0.0) == pytest.approx(0.7 * commitment)
+    if "coarse" not in outputs:
+        assert painted == pytest.approx((outputs["recon"] - image).square().mean().item())
+
+
+def test_commitment_is_the_mean_squared_distance_to_the_codes() -> None:
+    model, image = make_model(), images()
+    outputs = outputs_with_commitment(model, image)
+    expected = (outputs["slots"] - outputs["quantized"]).square().mean()
+    torch.testing.assert_close(outputs["commitment_loss"], expected)
+
+
+def test_terms_are_unweighted_floats() -> None:
+    model, image = make_model(), images()
+    outputs = outputs_with_commitment(model, image)
+    loss, terms = model.compute_loss(image, outputs, recon_loss_weight=5.0, commitment_loss_weight=9.0)
+    assert {"loss", "recon_loss", "commitment_loss"} <= terms.keys() and "prior_loss" not in terms
+    assert all(type(value) is float for value in terms.values())
+    assert terms["loss"] == pytest.approx(loss.item())
+    assert terms["recon_loss"] == pytest.approx((outputs["recon"] - image).square().mean().item())
+    assert terms["commitment_loss"] == pytest.approx(outputs["commitment_loss"].item())
+    assert loss.requires_grad and loss.ndim == 0
+
+
+def test_prior_loss_is_its_nll_of_the_codes_in_canonical_order() -> None:
+    model, image = make_model(), images()
+    outputs = outputs_with_commitment(model, image)
+    without, _ = model.compute_loss(image, outputs)
+    model.init_prior(**PRIOR)
+    loss, terms = model.compute_loss(image, outputs)
+    expected = model.prior.nll(canonical_slot_order(outputs["codes"])).mean().item()
+    assert terms["prior_loss"] == pytest.approx(expected)
+    assert loss.item() == pytest.approx(without.item() + expected)
+    shuffled = {**outputs, "codes": outputs["codes"].flip(1)}
+    assert model.compute_loss(image, shuffled)[1]["prior_loss"] == pytest.approx(
+        expected
+    )  # slots have no order
+
+
+def test_prior_loss_trains_the_prior_and_nothing_else() -> None:
+    alone, model, image = make_model(), make_model(), images()
+    model.load_state_dict(alone.state_dict())
+    model.init_prior(**PRIOR)
+    for module in (alone, model):
+        torch.manual_seed(0)  # the same filling of the codebooks
+        module.compute_loss(image, module(image))[0].backward()
+    for name, parameter in alone.named_parameters():
+        assert torch.equal(model.get_parameter(name).grad, parameter.grad), name
+    assert all(parameter.grad.abs().max() > 0 for parameter in model.prior.parameters())
+
+
+def test_a_few_steps_of_training_help() -> None:
+    model, image = make_model(num_slots=2, code_dim=6), images(8)
+    model.init_prior(**PRIOR)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    history = []
+    for _ in range(60):
+        loss, terms = model.compute_loss(image, model(image))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(terms)
+    assert history[-1]["recon_loss"] < 0.7 * history[0]["recon_loss"]
+    assert history[-1]["prior_loss"] < 0.9 * history[0]["prior_loss"]
+
+
+# ---------------------------------------------------------------- generation
+
+
+def test_generated_images_are_the_decoded_samples() -> None:
+    model = make_model()
+    model.init_prior(**PRIOR)
+    for mode in (True, False):
+        model.train(mode)
+        drawn = model.generate(
+            batch_size=6, temperature=0.8, top_k=3, generator=torch.Generator().manual_seed(1)
+        )
+        assert all(module.training is mode for module in model.modules())
+        codes = model.prior.sample(6, 0.8, 3, torch.Generator().manual_seed(1))
+        assert drawn.shape == (6, 3, SIZE, SIZE) and drawn.dtype == torch.float32
+        assert drawn.min() >= 0 and drawn.max() <= 1 and not drawn.requires_grad
+        torch.testing.assert_close(drawn, model.decode(codes).recon.clamp(0, 1))
+
+
+def test_generating_needs_a_prior() -> None:
+    with pytest.raises(RuntimeError, match="no prior to generate from: call init_prior and train it"):
+        make_model().generate(2)
+
+
+def test_generating_checks_its_settings() -> None:
+    model = make_model()
+    model.init_prior(**PRIOR)
+    with pytest.raises(ValueError, match="temperature must be greater than 0, got 0"):
+        model.generate(2, temperature=0)
+    with pytest.raises(ValueError, match="top_k must be an integer of at least 1, got 0"):
+        model.generate(2, top_k=0)
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got -1"):
+        model.generate(-1)
+
+
+# ---------------------------------------------------------------- the prior and loading
+
+
+def test_init_prior_returns_the_prior_in_the_mode_of_the_model() -> None:
+    model = make_model().eval()
+    assert model.prior is None and model.config["prior"] is None
+    prior = model.init_prior(**PRIOR)
+    assert model.prior is prior and not prior.training
+    assert model.config["prior"] == PRIOR
+    assert any(name.startswith("prior.") for name in model.state_dict())
+    assert set(prior.parameters()) <= set(model.parameters())
+
+
+def trained_state() -> tuple[SVQ, dict[str, Tensor]]:
+    model = make_model()
+    model.init_prior(**PRIOR)
+    model(images())
+    return model.eval(), model.state_dict()
+
+
+@pytest.mark.parametrize("prior_first", [True, False])
+def test_a_prior_may_be_made_before_or_after_loading(prior_first: bool) -> None:
+    model, state = trained_state()
+    other = make_model()
+    if prior_first:
+        other.init_prior(**PRIOR)
+    other.load_state_dict(state)
+    if not prior_first:
+        assert other.prior is None
+        other.init_prior(**PRIOR)
+    assert other.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
+    expected = model.generate(3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(other.eval().generate(3, generator=torch.Generator().manual_seed(0)), expected)
+
+
+def test_loading_without_a_prior_leaves_the_autoencoder_usable() -> None:
+    model, state = trained_state()
+    other = make_model()
+    other.load_state_dict(state)
+    image = images()
+    assert torch.equal(other.eval()(image)["recon"], model(image)["recon"])
+    with pytest.raises(RuntimeError, match="no prior"):
+        other.generate(1)
+
+
+def test_loading_leaves_the_given_state_dict_alone() -> None:
+    _, state = trained_state()
+    names = list(state)
+    make_model().load_state_dict(state)
+    assert list(state) == names
+
+
+@pytest.mark.parametrize("wrong", [{"embed_dim": 32}, {"num_layers": 2}])
+def test_a_prior_of_another_size_is_refused_in_one_line(wrong: dict) -> None:
+    model, state = trained_state()
+    other = make_model()
+    other.load_state_dict(state)
+    with pytest.raises(
+        RuntimeError, match=r"loaded prior \(embed_dim=16\) does not fit init_prior\(.*use the sizes"
+    ) as e:
+        other.init_prior(**{**PRIOR, **wrong})
+    assert "\n" not in str(e.value)
+    assert other.prior is None
+    other.init_prior(**PRIOR)  # and the right one still finds its weights
+    assert torch.equal(other.prior.head, model.prior.head)
+
+
+def test_loading_is_strict() -> None:
+    _, state = trained_state()
+    with pytest.raises(RuntimeError, match="Missing key.*to_query"):
+        make_model().load_state_dict({k: v for k, v in state.items() if "to_query" not in k})
+    with pytest.raises(RuntimeError, match="size mismatch for quantizer.codebook"):
+        make_model(codebook_size=CODES + 1).load_state_dict(state)
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize("with_prior", [True, False])
+@pytest.mark.parametrize("decoder", ["cross_attention", "cnn"])
+def test_from_checkpoint_rebuilds_the_model(tmp_path: Path, decoder: str, with_prior: bool) -> None:
+    model = make_model(
+        decoder=decoder, slot_init="random", quantize_at="every", commitment_cost=0.1, code_dim=4
+    )
+    if with_prior:
+        model.init_prior(**PRIOR)
+    model(images())
+    path = save(model, tmp_path / "model.pth")
+    restored = SVQ.from_checkpoint(path)
+    assert restored.config == model.config
+    assert not restored.training and (restored.prior is not None) is with_prior
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in restored.state_dict().items())
+    image = images()
+    torch.manual_seed(1)
+    expected = model.eval()(image)
+    torch.manual_seed(1)
+    assert torch.equal(restored(image)["recon"], expected["recon"])
+    opened = torch.load(path, weights_only=True)  # without running any code that may be inside
+    assert opened["model_config"] == model.config
+
+
+def test_two_models_from_one_checkpoint_share_nothing(tmp_path: Path) -> None:
+    model = make_model()
+    config = copy.deepcopy(model.config)
+    path = save(model, tmp_path / "model.pth")
+    first, second = SVQ.from_checkpoint(path), SVQ.from_checkpoint(str(path))
+    first.init_prior(**PRIOR)
+    with torch.no_grad():
+        next(first.parameters()).add_(1)
+    assert second.config == config and model.config == config and second.prior is None
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
+
+
+def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
+    path = save(make_model(), tmp_path / "model.pth")
+    with pytest.raises(FileNotFoundError, match="nowhere.pth does not exist"):
+        SVQ.from_checkpoint(tmp_path / "nowhere.pth")
+    truncated = tmp_path / "truncated.pth"
+    truncated.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="truncated.pth .* cannot be read: it is truncated, damaged or not"):
+        SVQ.from_checkpoint(truncated)
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pth")
+    with pytest.raises(ValueError, match="foreign.pth was not written by this project"):
+        SVQ.from_checkpoint(tmp_path / "foreign.pth")
+    state = make_model(slot_size=DIM + 2, code_dim=7).state_dict()
+    other = save(make_model(), tmp_path / "other.pth", model_state_dict=state)
+    with pytest.raises(ValueError, match="other.pth does not fit this version of the model"):
+        SVQ.from_checkpoint(other)
+    newer = save(make_model(), tmp_path / "newer.pth", model_config={**make_model().config, "num_eyes": 3})
+    with pytest.raises(ValueError, match="newer.pth does not fit this version of the model.*num_eyes"):
+        SVQ.from_checkpoint(newer)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_images_that_do_not_fit() -> None:
+    model = make_model()
+    for act in (model, model.encode):
+        with pytest.raises(
+            ValueError, match=r"image had shape \(2, 3, 32, 32\) but expected \(B, 3, 16, 16\)"
+        ):
+            act(torch.rand(2, 3, 32, 32))
+        with pytest.raises(
+            ValueError, match=r"image had shape \(2, 1, 16, 16\) but expected \(B, 3, 16, 16\)"
+        ):
+            act(torch.rand(2, 1, SIZE, SIZE))
+        with pytest.raises(
+            ValueError, match=r"values must lie in \[0, 1\], got \[0, 255\]: divide 8-bit images by 255"
+        ):
+            act(torch.tensor([0.0, 255.0]).repeat(2, 3, SIZE, SIZE // 2))
+        with pytest.raises(ValueError, match=r"values must lie in \[0, 1\], got \[-1, 1\]"):
+            act(torch.tensor([-1.0, 1.0]).repeat(2, 3, SIZE, SIZE // 2))
+        with pytest.raises(TypeError, match=r"must be floating point in \[0, 1\], got torch.uint8"):
+            act(torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("image_size", "in_channels", "num_slots", "num_iterations"),
+        *("num_codebooks", "codebook_size", "code_dim", "hidden_dim"),
+    ],
+)
+def test_sizes_must_be_positive_integers(name: str) -> None:
+    for value in (0, -4, 8.0):
+        with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got {value}"):
+            make_model(**{name: value})
+
+
+def test_other_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match="12.*num_codebooks=5.*10 or 15"):
+        make_model(num_codebooks=5)
+    with pytest.raises(ValueError, match="image_size=20.*16 or 24"):
+        make_model(image_size=20)
+    with pytest.raises(ValueError, match="unknown decoder 'mlp': choose one of cross_attention, cnn"):
+        make_model(decoder="mlp")
+    with pytest.raises(ValueError, match="unknown slot_init 'fixed': choose one of random, learned"):
+        make_model(slot_init="fixed")
+    with pytest.raises(ValueError, match="unknown quantize_at 'first': choose one of last, every"):
+        make_model(quantize_at="first")
+    with pytest.raises(ValueError, match="commitment_cost must not be negative, got -1"):
+        make_model(commitment_cost=-1)
+    with pytest.raises(ValueError, match="embed_dim=16.*num_heads=3"):
+        make_model().init_prior(embed_dim=16, num_heads=3)

@@ -1,0 +1,280 @@
+"""Every config composes and trains; every mistake gets one line; every key is read by something."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+
+from src.configs import launch, schema
+from src.configs.errors import ConfigError
+from src.configs.launch import Invocation
+from src.configs.schema import GenerateConfig, TrainConfig
+from src.data import toy_datasets
+from src.models.svq_model import SVQ
+from src.training import finish
+from src.training.checkpoint import BEST
+from src.training.run import train
+from src.training.sampling import write_samples
+from src.utils import precision
+
+from .training.tiny import CONFIGS, TINY, in_folder, tiny_config
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}"
+    for folder in (CONFIGS, ROOT / "conf")
+    for path in folder.glob("*/*.yaml")
+    if path.parent.name != "experiment"
+)
+TWO_STEPS = ("training.steps=2", "training.prior.steps=2")
+
+
+def command(module: str, *words: str, cwd: Path = ROOT, timeout: int = 280) -> subprocess.CompletedProcess:
+    """Runs `python -m src.<module> <words>` as a user would."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"}
+    return subprocess.run(
+        [sys.executable, "-m", f"src.{module}", *words],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+# ------------------------------------------------------------------------------------------- composing
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_alike_as_primary_and_as_option(experiment):
+    as_option = tiny_config(f"experiment={experiment}")
+    as_primary = tiny_config(config_name=f"experiment/{experiment}")
+    assert as_option == as_primary
+
+
+@pytest.mark.parametrize("words", [(f"experiment={name}",) for name in EXPERIMENTS] + [(o,) for o in OPTIONS])
+def test_every_config_trains_two_steps(tmp_path, words):
+    results = train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, *words), Invocation(tmp_path / "run"))
+    assert (tmp_path / "checkpoints" / BEST).exists()
+    assert results["config"]["training"]["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *(
+            "data.background=random",
+            "data.name=multi_dsprites",
+            "model.decoder=cnn",
+            "model.slot_init=random",
+        ),
+        *("model.quantize_at=every", "precision=float32", "precision=bf16", "data.num_workers=1"),
+        *("training.commitment_loss_weight=0.5", "model.code_dim=3"),
+    ],
+)
+def test_every_choice_trains_two_steps(tmp_path, override):
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, override), Invocation(tmp_path / "run"))
+
+
+def test_choices_and_arguments_are_those_of_the_code():
+    assert tuple(toy_datasets.DATASETS) == schema.DATASETS
+    assert schema.BACKGROUNDS == toy_datasets.BACKGROUNDS
+    assert schema.DEVICES == precision.DEVICES and schema.PRECISIONS == precision.PRECISIONS
+    arguments = [name for name in inspect.signature(SVQ.__init__).parameters if name != "self"]
+    assert arguments == [entry.name for entry in fields(schema.ModelConfig)]
+
+
+# -------------------------------------------------------------------------------------- nothing is idle
+
+
+def leaves(kind: type, prefix: str = "") -> set[str]:
+    """The dotted keys of a schema."""
+    module = vars(schema)
+    found: set[str] = set()
+    for entry in fields(kind):
+        inner = module.get(entry.type) if isinstance(entry.type, str) else entry.type
+        deeper = is_dataclass(inner)
+        found |= leaves(inner, f"{prefix}{entry.name}.") if deeper else {prefix + entry.name}
+    return found
+
+
+class Recorder:
+    """Stands for a config object and notes which of its keys are looked at."""
+
+    def __init__(self, config, prefix, seen):
+        self.__dict__.update(_config=config, _prefix=prefix, _seen=seen)
+
+    def __getattr__(self, name):
+        value = getattr(self._config, name)
+        if is_dataclass(value):
+            return Recorder(value, f"{self._prefix}{name}.", self._seen)
+        self._seen.add(self._prefix + name)
+        return value
+
+
+def test_every_key_is_read_by_a_run(tmp_path, monkeypatch):
+    seen: set[str] = set()
+    scores = {"arrays": {"block_factor": None, "code_counts": None}}
+    monkeypatch.setattr(finish, "evaluate_model", lambda *_, **__: scores)
+    config = tiny_config(*in_folder(tmp_path), *TWO_STEPS, "evaluation.enabled=true")
+    plain = launch.plain(config)
+    for module in ("run", "session"):
+        monkeypatch.setattr(f"src.training.{module}.plain", lambda _: plain)
+    monkeypatch.setattr("src.training.build.fields", lambda recorder: fields(recorder._config))
+    train(Recorder(config, "", seen), Invocation(tmp_path / "run"))  # type: ignore[arg-type]
+    # Hydra itself reads what names the folder of the run.
+    hydra = yaml.safe_load((CONFIGS / "config.yaml").read_text())["hydra"]
+    seen |= set(re.findall(r"\$\{(\w+)\}", str(hydra)))
+    assert leaves(TrainConfig) - seen == set()
+
+
+def test_every_key_is_read_by_generate(tmp_path):
+    seen: set[str] = set()
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
+    words = [f"checkpoint={tmp_path / 'checkpoints' / BEST}", f"output={tmp_path}", "num_images=2", "dpi=40"]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = launch.to_object(compose("generate", words), GenerateConfig)
+    write_samples(Recorder(config, "", seen))  # type: ignore[arg-type]
+    assert leaves(GenerateConfig) - seen == set()
+
+
+def test_every_key_of_the_schema_has_its_default_in_a_file():
+    """... and therefore, with the schema refusing all others, the files' keys are those of the schema."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        for name, kind in (("train", TrainConfig), ("generate", GenerateConfig)):
+            launch.to_object(compose(name), kind)  # a value that is missing raises
+
+
+def test_no_default_is_written_into_the_schema():
+    tree = ast.parse(Path(schema.__file__).read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            assert isinstance(node.value, ast.Call) and node.value.func.id.startswith("_"), ast.unparse(node)
+
+
+# --------------------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.name=squares", "data.name=squares is unknown; choose one of: shapes, multi_dsprites"),
+        ("data.background=white", "data.background=white is unknown; choose one of: black, random"),
+        ("model.decoder=mlp", "model.decoder=mlp is unknown; choose one of: cross_attention, cnn"),
+        ("model.slot_init=zero", "model.slot_init=zero is unknown; choose one of: learned, random"),
+        ("model.quantize_at=never", "model.quantize_at=never is unknown; choose one of: last, every"),
+        ("device=tpu", "device=tpu is unknown; choose one of: auto, cpu, cuda, mps"),
+        ("precision=half", "precision=half is unknown; choose one of: auto, bf16, float32"),
+        ("model.num_slots=0", "model.num_slots=0 is out of range; it must be at least 1"),
+        ("training.batch_size=-1", "training.batch_size=-1 is out of range"),
+        ("training.learning_rate=0", "training.learning_rate=0.0 is out of range; it must be greater than 0"),
+        ("training.prior.dropout=1.5", "training.prior.dropout=1.5 is out of range; it must be from 0 to 1"),
+        ("data.max_shapes=9", "data.max_shapes=9 is out of range; it must be from 1 to 8"),
+        ("seed=-1", "seed=-1 is out of range"),
+        ("evaluation.temperature=nan", "evaluation.temperature=nan is out of range"),
+        ("+model.num_slot=3", "model.num_slot is not a setting; did you mean model.num_slots?"),
+        ("+extra=1", "extra is not a setting; the config has: name, seed"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_can(override, said):
+    with pytest.raises(ConfigError) as error:
+        tiny_config(override)
+    assert said in str(error.value)
+    assert error.value.exit_code == 2 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["training.learnin_rate=1"], "learnin_rate is not a setting; did you mean training.learning_rate?"),
+        (["model.num_slots=many"], "model.num_slots: Value 'many' of type 'str' could not be converted"),
+        (["training.steps=null"], "training.steps: null is not allowed here"),
+        (["model=huge"], "Could not find 'model/huge' Available options in 'model': base"),
+        (["experiment=nothing"], "Available options in 'experiment': default my_experiment"),
+        (["--config-name=nothing"], "Cannot find primary config 'nothing'"),
+        (["--config-name=model/base", "num_slots=2"], "begin it with `# @package _global_`"),
+        (["data.name=squares"], "choose one of: shapes, multi_dsprites"),
+        (["nonsense"], "Error parsing override 'nonsense'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_code_2(tmp_path, words, said):
+    done = command("train", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+
+
+def test_a_file_without_the_package_line_is_explained(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "forgot.yaml").write_text("defaults: [/config, _self_]\nname: forgot\n")
+    done = command("train", f"--config-dir={tmp_path}", "experiment=forgot", f"log_dir={tmp_path}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "begin a file of experiment/ with `# @package _global_`" in done.stderr
+
+
+def test_a_mistake_shows_before_torch_is_imported():
+    code = "import sys; import src.train, src.generate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize("module", ["train", "generate"])
+def test_cuda_without_cuda_is_one_line(tmp_path, module):
+    where = [f"log_dir={tmp_path}", f"checkpoint_dir={tmp_path}"] if module == "train" else []
+    done = command(module, "device=cuda", *where)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "device=cuda is not available here" in done.stderr
+
+
+# --------------------------------------------------------------------------------- the brief's commands
+
+
+def test_the_briefs_command_lines_compose():
+    overridden = tiny_config("model.num_slots=6", "training.learning_rate=0.0002")
+    assert (overridden.model.num_slots, overridden.training.learning_rate) == (6, 0.0002)
+    assert tiny_config(config_name="experiment/my_experiment").name == "my_experiment"
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        plain = launch.to_object(compose("train"), TrainConfig)
+        assert launch.to_object(compose("train", ["device=cuda"]), TrainConfig).device == "cuda"
+    assert plain.checkpoint_dir == "checkpoints" and plain.log_dir == "logs"
+
+
+def test_training_then_generating_from_any_folder(tmp_path):
+    words = [word for word in (*TINY, *TWO_STEPS) if not word.startswith("model.num_slots")]
+    done = command("train", "--config-name=experiment/my_experiment", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "wrote checkpoints/best_model.pth" in done.stdout
+    (run,) = (tmp_path / "logs" / "my_experiment").iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}", run.name)
+    files = {path.name for path in run.iterdir()}
+    assert {"results.json", "reconstructions.png", "samples.png", "train.log", ".hydra"} <= files
+    assert any(name.startswith("events.out.tfevents") for name in files)
+
+    done = command("generate", "num_images=3", "device=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(Path("samples") / name) for name in ("images.png", "codes.json")]
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "logs", "samples"}
+
+    done = command("generate", "temperature=0", cwd=tmp_path)
+    assert done.returncode == 2 and "temperature=0.0 is out of range" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_multirun_keeps_its_runs_apart(tmp_path):
+    done = command("train", "--multirun", "seed=0,1", *TINY, *TWO_STEPS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = sorted(path.relative_to(tmp_path).parts[3] for path in tmp_path.rglob(BEST))
+    assert found == ["0_svq", "1_svq"]
+    assert not (tmp_path / "checkpoints").exists()
