@@ -78,9 +78,7 @@ def run_seed(seed: int, folder: Path, settings: list[str]) -> None:
 
 def summarize(folder: Path) -> str:
     """A Markdown table over the seeds in `folder`: every seed, then mean ± standard deviation."""
-    runs = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("seed_*.json"))
-    }
+    runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("seed_*.json"))}
     first = next(iter(runs.values()))
     lines = [
         f"{len(runs)} seeds, {first['hardware']}, PyTorch {first['torch']}, {first['precision']}, "
@@ -108,9 +106,7 @@ def lookup(run: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Train the default over several seeds and tabulate the scores."
-    )
+    parser = argparse.ArgumentParser(description="Train the default over several seeds and tabulate the scores.")
     parser.add_argument("--name", default="shapes", help="folder under results/ (default: shapes)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments, settings = parser.parse_known_args()

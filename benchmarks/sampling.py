@@ -115,9 +115,7 @@ def measure(prior: AutoregressiveTransformer, scenes: int, rounds: int, precisio
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line; the defaults are the sizes of the published number."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sampling", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scenes", type=int, default=64, help="scenes drawn at once")
     parser.add_argument("--slots", type=int, default=8, help="N; N·M codes make a scene")
     parser.add_argument("--blocks", type=int, default=8, help="M")
@@ -157,8 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     prior.to(device).eval()
     measured = [
-        measure(prior, settings.scenes, settings.rounds, resolve_precision(name, device))
-        for name in precisions
+        measure(prior, settings.scenes, settings.rounds, resolve_precision(name, device)) for name in precisions
     ]
 
     print(
@@ -186,9 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "settings": {
-                name: value
-                for name, value in vars(settings).items()
-                if name not in ("output", "device", "precision")
+                name: value for name, value in vars(settings).items() if name not in ("output", "device", "precision")
             },
             "results": measured,
         },

@@ -173,7 +173,7 @@ def test_no_default_is_written_into_the_schema():
         ("data.name=squares", "data.name=squares is unknown; choose one of: shapes, multi_dsprites"),
         ("data.background=white", "data.background=white is unknown; choose one of: black, random"),
         ("model.decoder=mlp", "model.decoder=mlp is unknown; choose one of: cross_attention, cnn"),
-        ("model.slot_init=zero", "model.slot_init=zero is unknown; choose one of: learned, random"),
+        ("model.slot_init=zero", "model.slot_init=zero is unknown; choose one of: random, learned"),
         ("model.quantize_at=never", "model.quantize_at=never is unknown; choose one of: last, every"),
         ("device=tpu", "device=tpu is unknown; choose one of: auto, cpu, cuda, mps"),
         ("precision=half", "precision=half is unknown; choose one of: auto, bf16, float32"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST = 500  # characters of a line; PyTorch lists every tensor that does not fit
+
 
 class CommandError(Exception):
     """Stops a command; the message is the one line the user sees."""
@@ -12,7 +14,8 @@ class CommandError(Exception):
     exit_code = 1
 
     def __init__(self, message: object) -> None:
-        super().__init__(" ".join(str(message).split()))
+        line = " ".join(str(message).split())
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
 
 
 class ConfigError(CommandError):

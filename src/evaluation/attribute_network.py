@@ -130,9 +130,7 @@ def read_images(network: AttributeNetwork, images: Tensor, batch_size: int = 256
     for batch in images.split(batch_size):
         batch = batch.to(device)
         parts.append(network.read(batch.float() / 255 if batch.dtype == torch.uint8 else batch))
-    return Reading(
-        **{f.name: torch.cat([getattr(part, f.name).cpu() for part in parts]) for f in fields(Reading)}
-    )
+    return Reading(**{f.name: torch.cat([getattr(part, f.name).cpu() for part in parts]) for f in fields(Reading)})
 
 
 def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

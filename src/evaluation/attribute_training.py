@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ..data.toy_datasets import ToyDataset
 from ..utils.checkpoint_io import atomic_save
 from .attribute_network import GRID, AttributeNetwork, read_images
 from .intervals import share
 from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
+from .progress import progress_bar
 from .toy_scenes import definition, of_split
 
-VERSION = (
-    1  # raise it with any change of the network, its training or its examples: kept files are then made anew
-)
+VERSION = 1  # raise it with any change of the network, its training or its examples: kept files are then made anew
 FILE_FORMAT = "svq attribute network"
 PLACEMENTS = 6144  # scenes of the train split that examples are made from
 STEPS, BATCH = 640, 128
@@ -66,7 +65,7 @@ def attribute_network(
     dataset: ToyDataset,
     cache_dir: str | Path | None = None,
     seed: int = 0,
-    steps: int = STEPS,
+    steps: int | None = None,
     device: torch.device | str = "cpu",
     autocast: AbstractContextManager | None = None,
     progress: bool = True,
@@ -81,7 +80,7 @@ def attribute_network(
             definition, the network's version, seed and steps. A file that is missing, damaged or of something
             else is made anew. None: train, keep nothing.
         seed: of weights and examples.
-        steps: of `BATCH` pictures.
+        steps: of `BATCH` pictures; None: `STEPS`.
         autocast: the context to compute the network in, such as `torch.autocast("cpu", torch.bfloat16)`.
 
     Returns:
@@ -90,6 +89,7 @@ def attribute_network(
     Raises:
         TypeError: not a toy data set.
     """
+    steps = STEPS if steps is None else steps
     wanted = {**definition(dataset), "version": VERSION, "network_seed": seed, "steps": steps}
     key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
     path = None if cache_dir is None else Path(cache_dir) / f"attribute_network_{key}.pth"
@@ -105,17 +105,15 @@ def attribute_network(
     report = {"seconds": time.perf_counter() - start, **measure(network, dataset, seed)}
     if path is not None:
         state = {name: value.cpu() for name, value in network.state_dict().items()}
-        atomic_save(
-            {"format": FILE_FORMAT, "definition": wanted, "state_dict": state, "report": report}, path
-        )
+        atomic_save({"format": FILE_FORMAT, "definition": wanted, "state_dict": state, "report": report}, path)
     return network, report
 
 
 def train(
     network: AttributeNetwork,
     dataset: ToyDataset,
-    seed: int = 0,
-    steps: int = STEPS,
+    seed: int,
+    steps: int,
     device: torch.device | str = "cpu",
     autocast: AbstractContextManager | None = None,
     progress: bool = True,
@@ -125,35 +123,33 @@ def train(
     _initialise(network, seed)
     pool = LayerPool(of_split(dataset, "train", PLACEMENTS), device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.15
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=max(steps, 2), pct_start=0.15)
     network.train()
-    bar = tqdm(total=steps, desc="attribute network", unit="step", disable=not progress, mininterval=1.0)
-    done = 0
-    while done < steps:
-        examples = make_examples(pool, EXAMPLES, generator)
-        until = min(steps, done + -(-steps // ROUNDS))
-        while done < until:
-            for index in torch.randperm(len(examples.images), generator=generator, device=device).split(
-                BATCH
-            ):
-                if done == until:
-                    break
-                batch = examples[index]
-                images = degrade(batch.images.float() / 255, generator)
-                with autocast or nullcontext():
-                    outputs = network(images)
-                loss = objective(outputs, batch)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                done += 1
-                bar.update()
-        bar.set_postfix(loss=f"{loss.item():.3f}")
-    bar.close()
+    with progress_bar("attribute network", steps, "step", progress) as bar:
+        for batch in _batches(pool, steps, generator):
+            with autocast or nullcontext():
+                outputs = network(degrade(batch.images.float() / 255, generator))
+            loss = objective(outputs, batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            bar.update()
     return network.eval()
+
+
+def _batches(pool: LayerPool, steps: int, generator: torch.Generator) -> Iterator[Examples]:
+    """`steps` batches; each round has new examples, and uses them all equally often."""
+    left = steps
+    while left > 0:
+        examples = make_examples(pool, EXAMPLES, generator)
+        count, device = len(examples.images), pool.coverage.device
+        wanted = min(-(-steps // ROUNDS), left)
+        uses = -(-wanted * BATCH // count)
+        order = [torch.randperm(count, generator=generator, device=device) for _ in range(uses)]
+        for index in torch.cat(order)[: wanted * BATCH].split(BATCH):
+            yield examples[index]
+        left -= wanted
 
 
 def make_examples(pool: LayerPool, count: int, generator: torch.Generator) -> Examples:
@@ -206,13 +202,7 @@ def _focal(logits: Tensor, yes: Tensor, no: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def measure(
-    network: AttributeNetwork,
-    dataset: ToyDataset,
-    seed: int = 0,
-    scenes: int = TEST_SCENES,
-    per_kind: int = TEST_PER_KIND,
-) -> dict[str, Any]:
+def measure(network: AttributeNetwork, dataset: ToyDataset, seed: int = 0) -> dict[str, Any]:
     """The network's own errors, on scenes of the test split.
 
     Returns:
@@ -224,14 +214,14 @@ def measure(
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed + 1)
-    test = of_split(dataset, "test", scenes)
+    test = of_split(dataset, "test", TEST_SCENES)
     images = test.images.to(device)
     softened = torch.cat([degrade(part.float() / 255, generator) for part in images.split(512)])
     plain, soft = read_images(network, images), read_images(network, softened)
     pool = LayerPool(test, device)
     by_kind = {}
     for kind in KINDS:
-        wrong = _malformed_examples(pool, kind, per_kind, generator).images.float() / 255
+        wrong = _malformed_examples(pool, kind, TEST_PER_KIND, generator).images.float() / 255
         by_kind[kind] = read_images(network, degrade(wrong, generator)).well_formed
     return {
         "false_reject": share(~plain.well_formed),
@@ -247,9 +237,7 @@ def _reading_errors(reading: Any, test: ToyDataset) -> dict[str, Any]:
     present = factors["present"]
     far = torch.full((), 9.0)
     x, y = (torch.where(reading.found, value, far) for value in (reading.x, reading.y))
-    distance = torch.hypot(
-        factors["x"][..., None] - x[:, None], factors["y"][..., None] - y[:, None]
-    )  # (B, S, T)
+    distance = torch.hypot(factors["x"][..., None] - x[:, None], factors["y"][..., None] - y[:, None])  # (B, S, T)
     nearest, which = distance.nan_to_num(9.0).min(dim=2)
     seen = present & (nearest < 0.08)
     shape, colour = reading.shape.gather(1, which), reading.colour.gather(1, which)

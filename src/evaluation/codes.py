@@ -30,9 +30,7 @@ def equal_frequency_bins(values: NDArray[np.floating], bins: int) -> NDArray[np.
 def factor_labels(factors: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
     """The factors as labels >= 0: classes as they are, size in 4 bins, x and y in 8 (equal frequency)."""
     return {
-        name: equal_frequency_bins(factors[name], BINS[name])
-        if name in BINS
-        else np.asarray(factors[name], np.int64)
+        name: equal_frequency_bins(factors[name], BINS[name]) if name in BINS else np.asarray(factors[name], np.int64)
         for name in FACTORS
     }
 
@@ -73,9 +71,7 @@ def block_factor_matrix(
     objects, blocks = codes.shape
     for name, values in labels.items():
         if objects == 0 or values.shape != (objects,):
-            raise ValueError(
-                f"codes of {objects} objects (expected at least 1) but {values.shape} labels of {name}"
-            )
+            raise ValueError(f"codes of {objects} objects (expected at least 1) but {values.shape} labels of {name}")
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(objects) for _ in range(PERMUTATIONS)]
     matrix = np.full((blocks, len(labels)), np.nan)
@@ -83,9 +79,7 @@ def block_factor_matrix(
     for column, (name, values) in enumerate(labels.items()):
         whole = entropy(values)
         if whole <= _NO_INFORMATION:
-            notes.append(
-                f"block x factor: {name} has one value only in {objects} objects, so nothing to inform about"
-            )
+            notes.append(f"block x factor: {name} has one value only in {objects} objects, so nothing to inform about")
             continue
         for block in range(blocks):
             chance = float(np.mean([mutual_information(codes[order, block], values) for order in orders]))

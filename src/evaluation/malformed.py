@@ -117,9 +117,7 @@ class LayerPool:
         """The scenes with new colours and backgrounds, half of them mirrored."""
         device, (batch, objects) = self.coverage.device, self.factors["present"][index].shape
         colour = torch.randint(len(self.palette), (batch, objects), generator=generator, device=device)
-        background = (
-            torch.rand(batch, 3, generator=generator, device=device) * BACKGROUND_MAX * self.random_background
-        )
+        background = torch.rand(batch, 3, generator=generator, device=device) * BACKGROUND_MAX * self.random_background
         layers = self._layers(index, colour, background)
         mirror = torch.rand(batch, generator=generator, device=device) < 0.5
         layers.coverage[mirror] = layers.coverage[mirror].flip(-1)
@@ -128,10 +126,7 @@ class LayerPool:
         return layers
 
     def _layers(self, index: Tensor, colour: Tensor, background: Tensor) -> Layers:
-        factors = {
-            key: self.factors[key][index].clone()
-            for key in ("present", "shape", "x", "y", "size", "rotation")
-        }
+        factors = {key: self.factors[key][index].clone() for key in ("present", "shape", "x", "y", "size", "rotation")}
         colour = torch.where(factors["present"], colour, -1)
         return Layers(
             coverage=self.coverage[index].float() / 255,
@@ -196,9 +191,7 @@ def malform(kind: str, layers: Layers, others: Layers, generator: torch.Generato
     if kind == "too many":
         return _too_many(layers, others, random)
     if kind == "empty":
-        rest = random.uniform(0, 0.12) * (
-            random.uniform(0, 1) < 0.5
-        )  # half of them with a faint trace of objects
+        rest = random.uniform(0, 0.12) * (random.uniform(0, 1) < 0.5)  # half of them with a faint trace of objects
         images = compose(layers.coverage * _spread(rest), layers.colours, layers.background)
         everything = torch.ones(len(layers), dtype=torch.bool, device=images.device)
         return Malformed(images, everything, torch.zeros_like(layers.present), _nowhere(layers))
@@ -227,9 +220,7 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Blurs images (B, C, H, W) with a sigma (B,) in pixels for each; 0 leaves an image as it is."""
     position = torch.arange(images.shape[-1], device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * ((position[:, None] - position) / sigma.clamp(min=1e-2)[:, None, None]) ** 2)
-    kernel = (kernel / kernel.sum(dim=-1, keepdim=True))[
-        :, None
-    ]  # (B, 1, H, H), rows renormalised at the border
+    kernel = (kernel / kernel.sum(dim=-1, keepdim=True))[:, None]  # (B, 1, H, H), rows renormalised at the border
     return kernel @ images @ kernel.transpose(-1, -2)
 
 
@@ -264,9 +255,7 @@ def _one_object(kind: str, layers: Layers, random: _Random) -> Malformed:
     if kind == "cut":
         # Never straight from below (20 degrees to either side): the top of an upright triangle is one again.
         angle = math.pi / 2 + random.uniform(math.radians(20), math.radians(340))
-        coverage[rows, chosen] = own * (
-            1 - _half_plane(seen, random.uniform(0.3, 0.7), angle, random.uniform(1, 1))
-        )
+        coverage[rows, chosen] = own * (1 - _half_plane(seen, random.uniform(0.3, 0.7), angle, random.uniform(1, 1)))
     elif kind == "blurred":
         blurred = gaussian_blur(coverage, random.uniform(2, 4))
         whole = random.uniform(0, 1) < 0.25
@@ -274,9 +263,7 @@ def _one_object(kind: str, layers: Layers, random: _Random) -> Malformed:
         coverage = torch.where(_spread(whole), blurred, coverage)
         intact, fault = intact & ~whole[:, None], torch.where(whole[:, None], torch.nan, fault)
     elif kind == "two-coloured":
-        part = _half_plane(
-            seen, random.uniform(0.3, 0.7), random.uniform(0, 2 * math.pi), random.uniform(1, 3)
-        )
+        part = _half_plane(seen, random.uniform(0.3, 0.7), random.uniform(0, 2 * math.pi), random.uniform(1, 3))
         mix = (chosen, part, random.other_colour(layers.colour[rows, chosen], layers.palette))
     elif kind == "ghost":
         coverage[rows, chosen] = own * random.uniform(0.25, 0.6)[:, None, None]
@@ -360,11 +347,7 @@ def _merged(layers: Layers, others: Layers, random: _Random) -> Malformed:
     mode = random.integer(3)[:, None]
     fits = (mode == 0) & (left_under > 0.08) & (left_under < 0.25)
     # Of one colour nobody sees which one lies on top: both orders must break the rule.
-    fits |= (
-        (mode == 1)
-        & (torch.minimum(left_under, left_over) > 0.12)
-        & (torch.maximum(left_under, left_over) < 0.3)
-    )
+    fits |= (mode == 1) & (torch.minimum(left_under, left_over) > 0.12) & (torch.maximum(left_under, left_over) < 0.3)
     fits |= (mode == 2) & (left_under < 0.7)
     where = random.one_of(fits)
     opacity = torch.where(mode[:, 0] == 2, random.uniform(0.35, 0.65), 1.0)

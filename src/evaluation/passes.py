@@ -98,9 +98,7 @@ def run_model(
             "mse": mse,
             "psnr": -10 * mse.clamp(min=1e-10).log10(),
             "ari": fg_ari(true_masks, predicted),
-            "ari_attention": fg_ari(
-                true_masks, _upsampled(outputs["attention"].float().cpu(), image.shape[-2:])
-            ),
+            "ari_attention": fg_ari(true_masks, _upsampled(outputs["attention"].float().cpu(), image.shape[-2:])),
             "iou": mean_iou(true_masks, predicted),
             "vectors": outputs["quantized"].float().cpu()[at],
             "object_codes": outputs["codes"].cpu()[at],
@@ -125,7 +123,5 @@ def run_model(
 def _upsampled(attention: Tensor, size: torch.Size) -> Tensor:
     """Attention (B, N, h·w) on a square grid -> masks (B, N, 1, H, W), bilinear."""
     side = round(attention.shape[-1] ** 0.5)
-    maps = F.interpolate(
-        attention.unflatten(-1, (side, side)), size=tuple(size), mode="bilinear", align_corners=False
-    )
+    maps = F.interpolate(attention.unflatten(-1, (side, side)), size=tuple(size), mode="bilinear", align_corners=False)
     return maps.unsqueeze(2)

@@ -34,9 +34,7 @@ def prior_bits_per_code(
         ValueError: no scenes.
     """
     if codes.dim() != 3 or len(codes) == 0:
-        raise ValueError(
-            f"codes had shape {tuple(codes.shape)} but expected (B, N, M) with at least one scene"
-        )
+        raise ValueError(f"codes had shape {tuple(codes.shape)} but expected (B, N, M) with at least one scene")
     device = next(prior.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     order = torch.rand(codes.shape[:2], generator=generator).argsort(dim=1).to(codes.device)

@@ -46,14 +46,11 @@ def read_factors(
     """
     for name, vectors in (("fit", fit_vectors), ("test", test_vectors)):
         if len(vectors) < 2 or not np.isfinite(vectors).all():
-            raise ValueError(
-                f"the probe's {name} set has {len(vectors)} code vectors; expected 2 or more, all finite"
-            )
+            raise ValueError(f"the probe's {name} set has {len(vectors)} code vectors; expected 2 or more, all finite")
     mean, std = fit_vectors.mean(axis=0), fit_vectors.std(axis=0)
     scale = np.where(std > 1e-6 * max(float(std.max()), 1e-12), std, np.inf)  # a constant input says nothing
     fit_x, test_x = (
-        torch.from_numpy(((vectors - mean) / scale).astype(np.float32))
-        for vectors in (fit_vectors, test_vectors)
+        torch.from_numpy(((vectors - mean) / scale).astype(np.float32)) for vectors in (fit_vectors, test_vectors)
     )
     scores: dict[str, dict[str, float | None]] = {}
     notes = []
@@ -61,9 +58,7 @@ def read_factors(
         fit_y, test_y = np.asarray(fit_factors[name]), np.asarray(test_factors[name])
         kind = "accuracy" if name in CLASSES else "r2"
         if np.unique(fit_y).size < 2 or np.unique(test_y).size < 2:
-            notes.append(
-                f"readout: {name} has one value only in {len(fit_y)} + {len(test_y)} objects, nothing to read"
-            )
+            notes.append(f"readout: {name} has one value only in {len(fit_y)} + {len(test_y)} objects, nothing to read")
             scores[name] = {kind: None, "chance": None}
         elif kind == "accuracy":
             scores[name] = _accuracy(fit_x, fit_y, test_x, test_y, seed)
@@ -72,9 +67,7 @@ def read_factors(
     return scores, notes
 
 
-def _accuracy(
-    fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: int
-) -> dict[str, float | None]:
+def _accuracy(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: int) -> dict[str, float | None]:
     counts = np.bincount(fit_y, minlength=int(test_y.max()) + 1)
     probe = _fit(fit_x, torch.from_numpy(fit_y.astype(np.int64)), len(counts), seed)
     with torch.inference_mode():

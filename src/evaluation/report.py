@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data.toy_datasets import ToyDataset
 from ..models.svq_model import SVQ
@@ -24,6 +22,7 @@ from .intervals import share
 from .passes import Pass, run_model
 from .prior import prior_bits_per_code
 from .probes import read_factors
+from .progress import progress_bar
 from .toy_scenes import first_scenes
 
 FIT_SCENES = 5000  # of the train split, for the probes
@@ -77,7 +76,7 @@ def evaluate_model(
                 )
             with _timed(seconds, "scenes"):
                 fit_ds = first_scenes(train_ds, FIT_SCENES)
-                with _bar("scoring scenes", len(fit_ds) + len(test_ds), progress) as bar:
+                with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), "scene", progress) as bar:
                     fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
                     test = run_model(model, test_ds, judge=_judge(network), on_batch=bar.update, **settings)
             scores["reconstruction"] = reconstruction_scores(test)
@@ -86,17 +85,13 @@ def evaluate_model(
                 scores.update(code_scores(fit, test, model.quantizer.codebook.shape[1], seed, notes))
             arrays = scores.pop("arrays")
             if model.prior is None:
-                notes.append(
-                    "prior: the model has none (init_prior was not called); bits and generation were skipped"
-                )
+                notes.append("prior: the model has none (init_prior was not called); bits and generation were skipped")
                 scores["prior"] = scores["generation"] = None
             else:
                 with _timed(seconds, "prior"):
                     scores["prior"] = prior_bits_per_code(model.prior, test.codes, seed, batch_size, autocast)
                 with _timed(seconds, "generation"):
-                    images = generate_scenes(
-                        model, num_generated, temperature, top_k, seed, device, autocast, progress
-                    )
+                    images = generate_scenes(model, num_generated, temperature, top_k, seed, device, autocast, progress)
                     scores["generation"] = well_formedness(images, network, batch_size)
     finally:
         model.train(was_training)
@@ -120,9 +115,7 @@ def segmentation_scores(test: Pass, notes: list[str]) -> dict[str, Any]:
     """FG-ARI of decoder masks and of slot attention, mIoU, and the share of objects that some slot holds."""
     several = int((~test.ari.isnan()).sum())
     if several == 0:
-        notes.append(
-            f"segmentation: none of {len(test.ari)} scenes shows two objects, so FG-ARI is undefined"
-        )
+        notes.append(f"segmentation: none of {len(test.ari)} scenes shows two objects, so FG-ARI is undefined")
     if test.objects == 0:
         notes.append(f"segmentation: none of {len(test.ari)} scenes shows an object, so mIoU is undefined")
     return {
@@ -141,8 +134,7 @@ def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: lis
     for name, found in (("fit", len(fit.vectors)), ("test", objects)):
         if found < OBJECTS:
             notes.append(
-                f"codes: {found} matched objects to {name}, the definition asks for {OBJECTS}: "
-                "use more scenes"
+                f"codes: {found} matched objects to {name}, the definition asks for {OBJECTS}: use more scenes"
             )
     if objects < 2 or len(fit.vectors) < 2:
         notes.append("codes: too few matched objects, so readout, information and codebook use are undefined")
@@ -181,7 +173,7 @@ def generate_scenes(
     """`count` scenes of the prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`."""
     generator = torch.Generator(device).manual_seed(seed)
     images = []
-    with _bar("generating scenes", count, progress) as bar:
+    with progress_bar("generating scenes", count, "scene", progress) as bar:
         for start in range(0, count, GENERATE_BATCH):
             batch = min(GENERATE_BATCH, count - start)
             with autocast or nullcontext():
@@ -213,8 +205,3 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = round(time.perf_counter() - start, 2)
-
-
-def _bar(description: str, total: int, progress: bool) -> tqdm:
-    every = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=description, unit="scene", disable=not progress, mininterval=every)

@@ -17,8 +17,7 @@ def segment(predicted_masks: Tensor) -> Tensor:
     """Soft masks (B, N, 1, H, W) -> the slot of every pixel (B, H, W), int64 in 0..N-1."""
     if predicted_masks.dim() != 5 or predicted_masks.shape[2] != 1:
         raise ValueError(
-            f"predicted masks had shape {tuple(predicted_masks.shape)} but expected (B, N, 1, H, W), "
-            "one mask per slot"
+            f"predicted masks had shape {tuple(predicted_masks.shape)} but expected (B, N, 1, H, W), one mask per slot"
         )
     return predicted_masks[:, :, 0].argmax(dim=1)
 
@@ -61,9 +60,7 @@ def mean_iou(true_masks: Tensor, predicted: Tensor) -> Tensor:
     """
     iou, present = _iou(true_masks, predicted)
     matched = _assign(iou)
-    score = np.where(
-        matched >= 0, np.take_along_axis(iou, np.maximum(matched, 0)[..., None], axis=2)[..., 0], 0.0
-    )
+    score = np.where(matched >= 0, np.take_along_axis(iou, np.maximum(matched, 0)[..., None], axis=2)[..., 0], 0.0)
     count = present.sum(axis=1)
     total = np.where(present, score, 0.0).sum(axis=1)
     return torch.from_numpy(np.where(count > 0, total / np.maximum(count, 1), np.nan))
@@ -92,13 +89,10 @@ def _contingency(true_masks: Tensor, predicted: Tensor, background: bool = False
     scenes, objects, height, width = true_masks.shape
     if labels.shape != (scenes, height, width):
         raise ValueError(
-            f"the prediction has {tuple(labels.shape)} (B, H, W) but the true masks have "
-            f"{(scenes, height, width)}"
+            f"the prediction has {tuple(labels.shape)} (B, H, W) but the true masks have {(scenes, height, width)}"
         )
     if labels.is_floating_point() or (labels.numel() and int(labels.min()) < 0):
-        raise ValueError(
-            "predicted labels must be integers >= 0; give masks (B, N, 1, H, W) or an arg max of them"
-        )
+        raise ValueError("predicted labels must be integers >= 0; give masks (B, N, 1, H, W) or an arg max of them")
     slots = int(labels.max()) + 1 if predicted.dim() == 3 and labels.numel() else predicted.shape[1]
     if true_masks.numel() and int(true_masks.sum(dim=1).max()) > 1:
         raise ValueError("true masks overlap: a pixel belongs to two objects; give visible (disjoint) masks")

@@ -47,7 +47,7 @@ def require_image(image: Tensor, channels: int, size: int) -> None:
     if image.device.type == "cpu":
         low, high = (value.item() for value in image.aminmax())
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # written so that NaN fails
-            raise ValueError(f"image values must lie in [0, 1], got [{low:.4g}, {high:.4g}]: divide 8-bit images by 255")
+            raise ValueError(f"image values must lie in [0, 1], got [{low:.4g}, {high:.4g}]: divide 8-bit ones by 255")
 
 
 def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -64,7 +65,8 @@ class SVQDecoder(nn.Module):
     def forward(self, slots: Tensor) -> DecoderOutput:
         """Decodes `slots` (B, N, D)."""
         if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
-            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected (B, {self.num_slots}, {self.slot_dim})")
+            expected = f"(B, {self.num_slots}, {self.slot_dim})"
+            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
         return self.decoder(slots, self.training and self.sketch_weight > 0)
 
 
@@ -96,7 +98,9 @@ class PatchPainter(nn.Module):
 
     def assemble(self, patches: Tensor) -> Tensor:
         """(..., P, channels, patch²) → images (..., channels, H, W)."""
-        patches = patches.unflatten(-1, (PATCH, PATCH)).unflatten(-4, (self.grid, self.grid))  # (..., row, column, channels, y, x)
+        patches = patches.unflatten(-1, (PATCH, PATCH)).unflatten(
+            -4, (self.grid, self.grid)
+        )  # (..., row, column, channels, y, x)
         return patches.movedim((-3, -5, -2, -4, -1), (-5, -4, -3, -2, -1)).flatten(-4, -3).flatten(-2, -1)
 
 
@@ -105,12 +109,15 @@ class CrossAttentionLayer(nn.Module):
 
     def __init__(self, width: int, slot_dim: int, num_heads: int = 4) -> None:
         super().__init__()
+        require_divisible("hidden_dim", width, "attention heads", num_heads)
         self.num_heads = num_heads
         self.norm_query = nn.LayerNorm(width)
         self.to_query = nn.Linear(width, width)
         self.to_key_value = nn.Linear(slot_dim, 2 * width)
         self.project = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, places: Tensor, slots: Tensor) -> Tensor:
         """`places` (B, P, width), `slots` (B, N, D) → (B, P, width)."""
@@ -197,8 +204,7 @@ class SpatialBroadcastDecoder(nn.Module):
         self.embed_position = nn.Linear(self.position.shape[-1], slot_dim)
         widths = (slot_dim, hidden_dim, hidden_dim, hidden_dim // 2 or 1)
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(w_in, w_out, 6, stride=2, padding=2)
-            for w_in, w_out in zip(widths[:-1], widths[1:], strict=True)
+            nn.ConvTranspose2d(w_in, w_out, 6, stride=2, padding=2) for w_in, w_out in pairwise(widths)
         )
         self.out = nn.Conv2d(widths[-1], channels + 1, 5, padding=2)
 

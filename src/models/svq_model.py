@@ -150,7 +150,8 @@ class SVQ(nn.Module):
 
         Returns:
             The loss to minimise, and its terms as floats, unweighted: loss, recon_loss, commitment_loss, sketch_loss if
-            there is a sketch, and with a prior prior_loss, nats a code on detached codes (it trains the prior and nothing else).
+            there is a sketch, and with a prior prior_loss, nats a code on detached codes (it trains nothing but the
+            prior).
         """
         if commitment_loss_weight is None:
             commitment_loss_weight = self.quantizer.commitment_cost
@@ -249,4 +250,3 @@ class SVQ(nn.Module):
             kept = {key[len(_PRIOR) :]: state_dict.pop(key) for key in list(state_dict) if key.startswith(_PRIOR)}
             self._prior_state = kept
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
-

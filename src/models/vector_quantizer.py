@@ -89,7 +89,8 @@ class SemanticVectorQuantizer(nn.Module):
     def forward(self, slots: Tensor) -> Quantized:
         """Quantizes `slots` (B, N, D). In training mode the codebooks then learn from them; in eval mode they don't."""
         if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
-            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected (B, {self.num_slots}, {self.slot_dim})")
+            expected = f"(B, {self.num_slots}, {self.slot_dim})"
+            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
         with torch.autocast(slots.device.type, enabled=False):  # distances and sums need float32
             blocks = self.to_code(slots.float().unflatten(-1, (self.num_codebooks, -1)))  # (B, N, M, C)
             flat = blocks.detach().flatten(0, 1).transpose(0, 1)  # (M, B·N, C)

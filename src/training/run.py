@@ -59,7 +59,8 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         render(val_data, train_data, show=fabric.is_global_zero)
         with session.stop:
             run_phases(session, train_data, val_data)
-        results = finish(session, train_data, val_data)
+        results = finish(session, train_data, val_data) if fabric.is_global_zero else {}
+        fabric.barrier()
         session.state.start_phase(FINISHED)
         session.save_last()
     return results

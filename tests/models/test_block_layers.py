@@ -59,9 +59,7 @@ def test_block_gru_equals_separate_gru_cells() -> None:
     out = cell(update, state)
     assert out.shape == state.shape
     for block in range(BLOCKS):
-        expected = gru_of_block(cell, block)(
-            update[..., block, :].flatten(0, 1), state[..., block, :].flatten(0, 1)
-        )
+        expected = gru_of_block(cell, block)(update[..., block, :].flatten(0, 1), state[..., block, :].flatten(0, 1))
         torch.testing.assert_close(out[..., block, :].flatten(0, 1), expected)
 
 

@@ -93,17 +93,13 @@ def test_equals_the_slot_attention_package(num_iterations: int) -> None:
     torch.testing.assert_close(attention.to_query.weight.grad, reference.to_q.weight.grad, **close)
     torch.testing.assert_close(attention.to_key.weight.grad, reference.to_k.weight.grad, **close)
     torch.testing.assert_close(attention.to_value.weight.grad, reference.to_v.weight.grad, **close)
-    torch.testing.assert_close(
-        attention.gru.from_state.weight.grad[0].T, reference.gru.weight_hh.grad, **close
-    )
+    torch.testing.assert_close(attention.gru.from_state.weight.grad[0].T, reference.gru.weight_hh.grad, **close)
     torch.testing.assert_close(attention.mlp.out.weight.grad[0].T, reference.mlp[2].weight.grad, **close)
     torch.testing.assert_close(attention.initial_mean.grad, reference.slots_mu.grad[0, 0], **close)
     torch.testing.assert_close(attention.initial_log_std.grad, reference.slots_logsigma.grad[0, 0], **close)
 
 
-def numpy_slot_attention(
-    attention: SlotAttention, inputs: Tensor, slots: Tensor
-) -> tuple[np.ndarray, np.ndarray]:
+def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Algorithm 1 of Locatello et al. (2020), with salience if any, in float64, looping over scenes and blocks."""
     weights = {name: value.detach().double().numpy() for name, value in attention.named_parameters()}
 
@@ -133,9 +129,7 @@ def numpy_slot_attention(
             updates = owned @ values
             parts = []
             for block in range(attention.num_blocks):
-                here = slice(
-                    *(attention.slot_dim // attention.num_blocks * edge for edge in (block, block + 1))
-                )
+                here = slice(*(attention.slot_dim // attention.num_blocks * edge for edge in (block, block + 1)))
                 from_input = np.split(block_linear(updates[:, here], "gru.from_input", block), 3, axis=-1)
                 from_state = np.split(block_linear(state[:, here], "gru.from_state", block), 3, axis=-1)
                 reset, keep = (sigmoid(a + b) for a, b in zip(from_input[:2], from_state[:2], strict=True))
@@ -289,9 +283,7 @@ def test_sampled_slots_differ_in_training_and_obey_the_seed() -> None:
 
 @pytest.mark.parametrize("num_iterations", [1, 3])
 @pytest.mark.parametrize("slot_init", ["random", "learned"])
-def test_eval_mode_is_deterministic_and_the_batch_does_not_matter(
-    slot_init: str, num_iterations: int
-) -> None:
+def test_eval_mode_is_deterministic_and_the_batch_does_not_matter(slot_init: str, num_iterations: int) -> None:
     attention = make_attention(slot_init=slot_init, num_iterations=num_iterations, num_blocks=2).eval()
     inputs = torch.randn(BATCH, LENGTH, DIM)
     found = attention(inputs).slots
@@ -376,9 +368,7 @@ def test_noise_must_fit() -> None:
         make_attention(slot_init="learned")(inputs, noise=torch.randn(BATCH, SLOTS, DIM))
 
 
-@pytest.mark.parametrize(
-    "name", ["num_slots", "slot_dim", "input_dim", "num_iterations", "num_blocks", "hidden_dim"]
-)
+@pytest.mark.parametrize("name", ["num_slots", "slot_dim", "input_dim", "num_iterations", "num_blocks", "hidden_dim"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
 def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got {value}"):
@@ -386,9 +376,7 @@ def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
 
 
 def test_choices_and_divisibility() -> None:
-    with pytest.raises(
-        ValueError, match="slot_dim=8.*num_blocks=3.*slot_dim=6 or 9.*num_blocks from.*1, 2, 4, 8"
-    ):
+    with pytest.raises(ValueError, match="slot_dim=8.*num_blocks=3.*slot_dim=6 or 9.*num_blocks from.*1, 2, 4, 8"):
         make_attention(num_blocks=3)
     with pytest.raises(ValueError, match="unknown slot_init 'zero': choose one of random, learned"):
         make_attention(slot_init="zero")
@@ -438,9 +426,7 @@ def test_slots_are_float32_under_autocast() -> None:
 
 def test_encoder_refuses_what_it_cannot_read() -> None:
     encoder = SlotAttentionEncoder(16, 2, 1, slot_size=8, hidden_dim=8)
-    with pytest.raises(
-        ValueError, match=r"image had shape \(1, 3, 20, 20\) but expected \(B, 3, 16, 16\).*image_size"
-    ):
+    with pytest.raises(ValueError, match=r"image had shape \(1, 3, 20, 20\) but expected \(B, 3, 16, 16\).*image_size"):
         encoder(torch.rand(1, 3, 20, 20))
     with pytest.raises(ValueError, match=r"image had shape \(1, 1, 16, 16\) but expected \(B, 3, 16, 16\)"):
         encoder(torch.rand(1, 1, 16, 16))
@@ -450,9 +436,7 @@ def test_encoder_refuses_what_it_cannot_read() -> None:
         encoder(255 * (torch.arange(768) % 2).reshape(1, 3, 16, 16).float())
     with pytest.raises(ValueError, match=r"image values must lie in \[0, 1\], got \[nan, nan\]"):
         encoder(torch.full((1, 3, 16, 16), torch.nan))
-    with pytest.raises(
-        TypeError, match=r"must be floating point in \[0, 1\], got torch.uint8: use image.float"
-    ):
+    with pytest.raises(TypeError, match=r"must be floating point in \[0, 1\], got torch.uint8: use image.float"):
         encoder(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     with pytest.raises(TypeError, match="must be a tensor.*got ndarray"):
         encoder(np.zeros((1, 3, 16, 16), dtype=np.float32))

@@ -58,9 +58,7 @@ def test_a_position_uses_the_embedding_and_the_output_layer_of_its_own_block() -
     same = torch.full((1, SLOTS, BLOCKS), 3)
     expected = prior(same)
     with torch.no_grad():
-        prior.code_embedding[1, 3] += torch.randn(
-            16
-        )  # code 3 of block 1 is read after every slot but the last
+        prior.code_embedding[1, 3] += torch.randn(16)  # code 3 of block 1 is read after every slot but the last
     changed = (prior(same) - expected)[0, :, 0].abs().amax(-1) > 1e-6
     assert changed.tolist() == [False] + [True] * (SLOTS - 1)
 
@@ -106,9 +104,7 @@ def test_the_prior_can_learn_a_rule() -> None:
     shares = first.bincount(minlength=CODES) / len(first)
     assert nll[0].item() == pytest.approx(-(shares * shares.log()).sum().item(), abs=0.1)  # the entropy
     drawn = prior.sample(50, temperature=0.5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(
-        (drawn[:, :1, :1] + torch.arange(SLOTS).view(1, -1, 1)).expand(-1, -1, BLOCKS) % CODES, drawn
-    )
+    assert torch.equal((drawn[:, :1, :1] + torch.arange(SLOTS).view(1, -1, 1)).expand(-1, -1, BLOCKS) % CODES, drawn)
 
 
 # ---------------------------------------------------------------- causality
@@ -250,9 +246,7 @@ scenes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 3), st.i
 @settings(max_examples=60, deadline=None)
 def test_canonical_order_is_lexicographic_and_does_not_see_the_order(codes: Tensor, seed: int) -> None:
     ordered = canonical_slot_order(codes)
-    assert ordered.tolist() == [
-        sorted(scene) for scene in codes.tolist()
-    ]  # Python compares lists by their entries
+    assert ordered.tolist() == [sorted(scene) for scene in codes.tolist()]  # Python compares lists by their entries
     assert ordered.dtype == codes.dtype
     assert torch.equal(canonical_slot_order(ordered), ordered)
     order = torch.randperm(codes.shape[1], generator=torch.Generator().manual_seed(seed))

@@ -94,9 +94,7 @@ def test_training_equals_the_vector_quantize_package(decay: float) -> None:
 def test_moving_averages_equal_numpy() -> None:
     quantizer = make_quantizer(decay=0.9, revive_below=0.0)
     quantizer(slots_like_data())
-    book, count, total = (
-        getattr(quantizer, name).double().numpy() for name in ("codebook", "ema_count", "ema_sum")
-    )
+    book, count, total = (getattr(quantizer, name).double().numpy() for name in ("codebook", "ema_count", "ema_sum"))
     for _ in range(15):
         slots = slots_like_data()
         found = quantizer(slots)
@@ -146,10 +144,7 @@ def test_no_code_is_nearer_than_the_chosen_one(
     assert found.slots.shape == data.shape
     assert found.codes.min() >= 0 and found.codes.max() < codebook_size
     distances = (
-        (blocks_of(data, num_codebooks).unsqueeze(2) - quantizer.codebook.unsqueeze(1))
-        .double()
-        .square()
-        .sum(-1)
+        (blocks_of(data, num_codebooks).unsqueeze(2) - quantizer.codebook.unsqueeze(1)).double().square().sum(-1)
     )
     chosen = distances.gather(2, found.codes.flatten(0, 1).T.unsqueeze(-1)).squeeze(-1)
     assert (chosen <= distances.min(-1).values + 1e-5 * scale**2 * code_dim).all()
@@ -199,9 +194,7 @@ def test_commitment_pulls_slots_to_their_codes() -> None:
     slots = slots_like_data().requires_grad_()
     found = quantizer(slots)
     (gradient,) = torch.autograd.grad(found.commitment, slots)
-    torch.testing.assert_close(
-        gradient, 2 * (slots - quantizer.embed(found.codes)) / slots.numel()
-    )  # never × 7
+    torch.testing.assert_close(gradient, 2 * (slots - quantizer.embed(found.codes)) / slots.numel())  # never × 7
     assert all(not buffer.requires_grad for buffer in quantizer.buffers())
 
 
@@ -312,9 +305,7 @@ def test_dead_codes_and_only_those_start_afresh_on_current_blocks() -> None:
     fair_use = (unrevived.ema_count.sum(-1, keepdim=True) / CODES).expand(-1, CODES)
     torch.testing.assert_close(quantizer.ema_count[dead], fair_use[dead])
     # Sum and count agree, so the next step does not throw the code back to where it was.
-    torch.testing.assert_close(
-        quantizer.ema_sum[dead] / fair_use[dead].unsqueeze(-1), quantizer.codebook[dead]
-    )
+    torch.testing.assert_close(quantizer.ema_sum[dead] / fair_use[dead].unsqueeze(-1), quantizer.codebook[dead])
     reborn = quantizer.codebook[dead].clone()
     found = quantizer(slots)
     assert (quantizer.codebook[dead] - reborn).norm(dim=-1).max() < 1
@@ -397,9 +388,7 @@ def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
 
 
 def test_other_wrong_arguments() -> None:
-    with pytest.raises(
-        ValueError, match="slot_dim=16.*num_codebooks=3.*slot_dim=15 or 18.*from.*1, 2, 4, 8, 16"
-    ):
+    with pytest.raises(ValueError, match="slot_dim=16.*num_codebooks=3.*slot_dim=15 or 18.*from.*1, 2, 4, 8, 16"):
         make_quantizer(slot_dim=16)
     with pytest.raises(ValueError, match="commitment_cost must not be negative, got -0.1"):
         make_quantizer(commitment_cost=-0.1)
@@ -412,9 +401,7 @@ def test_other_wrong_arguments() -> None:
 # ---------------------------------------------------------------- several processes
 
 
-def _train_in_one_of_two_processes(
-    rank: int, address: str, batches: Tensor, results: dict[int, dict]
-) -> None:
+def _train_in_one_of_two_processes(rank: int, address: str, batches: Tensor, results: dict[int, dict]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     torch.manual_seed(rank)  # the draws of the processes differ
