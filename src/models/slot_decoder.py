@@ -14,6 +14,7 @@ from .position import coordinate_grid, fourier_features
 
 DECODERS = ("cross_attention", "cnn")
 PATCH = 8  # pixels, side of the patches that the cross-attention decoder paints
+_FREQUENCIES = 6  # octaves of position; the highest has a period of 1/16 of the image
 
 
 class DecoderOutput(NamedTuple):
@@ -73,27 +74,30 @@ class SVQDecoder(nn.Module):
 class PatchPainter(nn.Module):
     """(slot, place) → the pixels of the patch at that place.
 
-    Slot and position meet in a product: sines and cosines of a position times those of an object's own position are
-    those of their difference, so the layer can see a place relative to the object.
+    Each slot says where its centre is, and a place is told by sines and cosines of its position relative to that
+    centre. So a shape is learned once and not anew for every position (as the slot frames of Biza et al. 2023, there
+    in the encoder), and a slot has a linear use for x and for y.
     """
 
-    position: Tensor
+    places: Tensor
 
     def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, channels: int) -> None:
         super().__init__()
         self.grid, self.channels = image_size // PATCH, channels
-        self.register_buffer(
-            "position", fourier_features(coordinate_grid(self.grid, self.grid), 5), persistent=False
-        )  # (P, 20)
-        self.from_position = nn.Linear(self.position.shape[-1], hidden_dim)
+        self.register_buffer("places", coordinate_grid(self.grid, self.grid), persistent=False)  # (P, 2)
+        self.to_centre = nn.Linear(slot_dim, 2)
+        self.from_position = nn.Linear(2 + 4 * _FREQUENCIES, hidden_dim)
         self.from_slot = nn.Linear(slot_dim, 2 * hidden_dim)
         self.hidden = nn.Linear(hidden_dim, hidden_dim)
         self.out = nn.Linear(hidden_dim, channels * PATCH * PATCH)
 
     def forward(self, slots: Tensor) -> Tensor:
         """`slots` (..., P, D), or (..., 1, D) for the same slot everywhere → (..., P, channels, patch²)."""
+        with torch.autocast(slots.device.type, enabled=False):  # high frequencies need float32
+            relative = self.places - self.to_centre(slots.float())  # (..., P, 2)
+            position = torch.cat([relative, fourier_features(relative, _FREQUENCIES)], dim=-1)
         scale, shift = self.from_slot(slots).chunk(2, dim=-1)
-        hidden = F.relu(torch.addcmul(shift, self.from_position(self.position), 1 + scale))
+        hidden = F.relu(torch.addcmul(shift, self.from_position(position), 1 + scale))
         return self.out(F.relu(self.hidden(hidden))).unflatten(-1, (self.channels, -1))
 
     def assemble(self, patches: Tensor) -> Tensor:

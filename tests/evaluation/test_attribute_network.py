@@ -19,8 +19,8 @@ def tiny(monkeypatch) -> None:
     """Training and measuring in a second or two: everything real, but small."""
     for name, value in {
         "PLACEMENTS": 64,
-        "EXAMPLES": 256,
-        "BATCH": 16,
+        "EXAMPLES": 128,
+        "BATCH": 8,
         "TEST_SCENES": 40,
         "TEST_PER_KIND": 8,
     }.items():
@@ -138,7 +138,7 @@ def test_the_objective_is_least_for_the_truth() -> None:
 
 def test_the_network_is_kept_and_a_damaged_file_is_made_anew(tmp_path, tiny) -> None:
     dataset = make_dataset("shapes", num_samples=4)
-    arguments = {"steps": 4, "progress": False}
+    arguments = {"steps": 2, "progress": False}
     network, report = attribute_network(dataset, tmp_path, **arguments)
     (file,) = tmp_path.glob("attribute_network_*.pth")
     assert not network.training

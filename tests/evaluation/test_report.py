@@ -56,7 +56,7 @@ class Oracle(nn.Module):
         order = (torch.arange(slots) + 1) % slots  # slot n holds instance n + 1, the last slot the background
         masks = (owner[:, None] == order[:, None, None]).float()[:, :, None]
         codes = torch.cat([codes, torch.zeros_like(codes[:, :1])], dim=1)
-        small = masks[:, :, 0, ::4, ::4].flatten(2)
+        small = nn.functional.avg_pool2d(masks[:, :, 0], 4).flatten(2)
         return {
             "recon": image,
             "masks": masks,

@@ -55,6 +55,22 @@ def test_slots_have_no_order(decoder: str) -> None:
     torch.testing.assert_close(permuted.slot_images, out.slot_images[:, order], rtol=1e-4, atol=1e-5)
 
 
+def test_the_sketch_is_made_in_training_by_the_cross_attention_decoder_only() -> None:
+    slots = torch.randn(BATCH, SLOTS, DIM)
+    module = make_decoder("cross_attention")
+    out = module(slots)
+    assert out.sketch.shape == out.recon.shape
+    torch.testing.assert_close(module(slots.flip(1)).sketch, out.sketch, rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert module(slots).sketch.dtype == torch.float32
+    plain = module.eval()(slots)
+    assert plain.sketch is None
+    torch.testing.assert_close(plain.recon, out.recon)  # nothing else depends on it
+    module.train().sketch_weight = 0.0
+    assert module(slots).sketch is None
+    assert make_decoder("cnn")(slots).sketch is None
+
+
 @both
 def test_scenes_do_not_mix(decoder: str) -> None:
     module, slots = make_decoder(decoder), torch.randn(BATCH, SLOTS, DIM)
@@ -121,6 +137,8 @@ def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
 def test_other_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="unknown decoder 'unet': choose one of cross_attention, cnn"):
         make_decoder("unet")
+    with pytest.raises(ValueError, match="hidden_dim=10.*choose hidden_dim=8 or 12"):
+        make_decoder("cross_attention", hidden_dim=10)
     for decoder in DECODERS:
         with pytest.raises(ValueError, match="image_size=20.*choose image_size=16 or 24"):
             make_decoder(decoder, image_size=20)

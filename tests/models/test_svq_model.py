@@ -140,15 +140,28 @@ def test_each_weight_is_applied_once(decoder: str) -> None:
     def loss(**weights: float) -> float:
         return model.compute_loss(image, outputs, **weights)[0].item()
 
-    painted = loss(commitment_loss_weight=0.0)  # reconstruction, and the sketch where there is one
+    painted = loss(commitment_loss_weight=0.0)
     assert loss() == pytest.approx(painted + 0.7 * commitment)  # commitment_cost is the default weight ...
     assert loss(commitment_loss_weight=None) == loss()
     assert loss(commitment_loss_weight=0.2) == pytest.approx(painted + 0.2 * commitment)  # ... or replaced by this one
     assert loss(recon_loss_weight=3.0, commitment_loss_weight=0.2) == pytest.approx(3 * painted + 0.2 * commitment)
     assert loss(recon_loss_weight=0.0) == pytest.approx(0.7 * commitment)
-    assert painted == pytest.approx(
-        sum((outputs[key] - image).square().mean().item() for key in ("recon", "sketch") if key in outputs)
-    )
+    assert painted == pytest.approx((outputs["recon"] - image).square().mean().item())
+
+
+def test_the_sketch_adds_its_error_with_its_own_weight() -> None:
+    model, image = make_model(), images()
+    outputs = model(image)
+    error = (outputs["sketch"] - image).square().mean().item()
+    without = {name: value for name, value in outputs.items() if name != "sketch"}
+    for weight in (1.0, 0.3):
+        model.decoder.sketch_weight = weight
+        loss, terms = model.compute_loss(image, outputs, recon_loss_weight=2.0)
+        alone, terms_alone = model.compute_loss(image, without, recon_loss_weight=2.0)
+        assert terms["sketch_loss"] == pytest.approx(error) and "sketch_loss" not in terms_alone
+        assert loss.item() == pytest.approx(alone.item() + 2 * weight * error)
+    model.decoder.sketch_weight = 0.0
+    assert "sketch" not in model(image) and "sketch" not in model.eval()(image)
 
 
 def test_commitment_is_the_mean_squared_distance_to_the_codes() -> None:

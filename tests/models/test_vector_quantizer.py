@@ -189,6 +189,24 @@ def test_gradients_pass_straight_through() -> None:
         assert torch.equal(gradient, weights)
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_says_how_far_training_moves_slots_to_their_codes(strength: float) -> None:
+    quantizer = make_quantizer()
+    quantizer(slots_like_data())
+    quantizer.strength = strength
+    slots = slots_like_data().requires_grad_()
+    weights = torch.randn_like(slots)
+    codebook = quantizer.codebook.clone()
+    found = quantizer(slots)
+    codes = found.codes.flatten(0, 1).T.unsqueeze(-1).expand(-1, -1, WIDTH)
+    nearest = codebook.gather(1, codes).transpose(0, 1).reshape(slots.shape)  # as they were before the step
+    torch.testing.assert_close(found.slots, slots + strength * (nearest - slots))
+    torch.testing.assert_close(found.commitment, (slots - nearest).square().mean())  # always in full
+    assert torch.equal(torch.autograd.grad((found.slots * weights).sum(), slots)[0], weights)
+    quantizer.eval()
+    torch.testing.assert_close(quantizer(slots).slots, quantizer.embed(quantizer(slots).codes))
+
+
 def test_commitment_pulls_slots_to_their_codes() -> None:
     quantizer = make_quantizer(commitment_cost=7.0).eval()
     slots = slots_like_data().requires_grad_()
