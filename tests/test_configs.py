@@ -6,8 +6,11 @@ import ast
 import inspect
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from src.configs.schema import GenerateConfig, TrainConfig
 from src.data import toy_datasets
 from src.models.svq_model import SVQ
 from src.training import finish
-from src.training.checkpoint import BEST
+from src.training.checkpoint import BEST, LAST, find_resume
 from src.training.run import train
 from src.training.sampling import write_samples
 from src.utils import precision
@@ -64,24 +67,21 @@ def test_every_experiment_composes_alike_as_primary_and_as_option(experiment):
     assert as_option == as_primary
 
 
-@pytest.mark.parametrize("words", [(f"experiment={name}",) for name in EXPERIMENTS] + [(o,) for o in OPTIONS])
+@pytest.mark.parametrize("words", [f"experiment={name}" for name in EXPERIMENTS] + OPTIONS)
 def test_every_config_trains_two_steps(tmp_path, words):
-    results = train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, *words), Invocation(tmp_path / "run"))
+    config = tiny_config(*in_folder(tmp_path), *TWO_STEPS, words)
+    if words != "experiment=default" and config == tiny_config(*in_folder(tmp_path), *TWO_STEPS):
+        return  # one of the defaults, which experiment=default trains
+    train(config, Invocation(tmp_path / "run"))
     assert (tmp_path / "checkpoints" / BEST).exists()
-    assert results["config"]["training"]["steps"] == 2
 
 
 @pytest.mark.parametrize(
     "override",
     [
-        *(
-            "data.background=random",
-            "data.name=multi_dsprites",
-            "model.decoder=cnn",
-            "model.slot_init=random",
-        ),
+        *("data.background=random", "model.decoder=cnn", "model.slot_init=learned", "model.code_dim=3"),
         *("model.quantize_at=every", "precision=float32", "precision=bf16", "data.num_workers=1"),
-        *("training.commitment_loss_weight=0.5", "model.code_dim=3"),
+        "training.commitment_loss_weight=null",
     ],
 )
 def test_every_choice_trains_two_steps(tmp_path, override):
@@ -278,3 +278,37 @@ def test_a_multirun_keeps_its_runs_apart(tmp_path):
     found = sorted(path.relative_to(tmp_path).parts[3] for path in tmp_path.rglob(BEST))
     assert found == ["0_svq", "1_svq"]
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_from_the_command_line(tmp_path):
+    done = command("train", "training.devices=2", *TINY, *TWO_STEPS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "logs" / "svq").iterdir()
+    assert {"results.json", "samples.png"} <= {path.name for path in run.iterdir()}
+    assert done.stdout.count("wrote checkpoints/best_model.pth") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    words = [*TINY, "training.steps=100000", "training.prior.steps=0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "src.train", *words]
+    run = subprocess.Popen(line, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "checkpoints" / LAST).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=100)
+    assert run.returncode == 130
+    assert "Traceback" not in errors
+    last_line = errors.strip().splitlines()[-1]
+    said = re.match(r"stopped after step (\d+) of 100000 \(autoencoder\); everything is saved", last_line)
+    assert said is not None, last_line
+
+    program, *words = shlex.split(last_line.split("Go on with: python -m ")[1])
+    assert program == "src.train" and words[-1] == "training.resume=auto"
+    config = tiny_config(*words, *in_folder(tmp_path))
+    found = find_resume("auto", tmp_path / "checkpoints", launch.plain(config))
+    assert found is not None and found["training_state"].step == int(said[1])

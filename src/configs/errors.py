@@ -14,8 +14,7 @@ class CommandError(Exception):
     exit_code = 1
 
     def __init__(self, message: object) -> None:
-        line = " ".join(str(message).split())
-        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
+        super().__init__(" ".join(str(message).split()))
 
 
 class ConfigError(CommandError):
@@ -38,4 +37,5 @@ def as_config_error() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, FileNotFoundError) as error:
-        raise ConfigError(error) from error
+        line = str(error)
+        raise ConfigError(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...") from error

@@ -164,9 +164,7 @@ def unknown_key(key: str, known: list[str]) -> str:
     parent, _, name = key.rpartition(".")
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {parent + '.' if parent else ''}{close[0]}? " if close else ""
-    advice = (
-        "; begin a file of experiment/ with `# @package _global_`" if "experiment" in key.split(".") else ""
-    )
+    advice = "; begin a file of experiment/ with `# @package _global_`" if "experiment" in key.split(".") else ""
     return f"{key} is not a setting; {hint}{parent or 'the config'} has: {', '.join(known)}{advice}"
 
 

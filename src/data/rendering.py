@@ -10,9 +10,7 @@ import numpy as np
 
 from .scenes import COLOUR_VALUES, Family, Scenes
 
-_CHUNK_BYTES = (
-    32 * 2**20
-)  # canvas painted at once; bounds the memory whatever the number or size of the images
+_CHUNK_BYTES = 32 * 2**20  # canvas painted at once; bounds the memory whatever the number or size of the images
 
 
 def circle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -58,9 +56,7 @@ def heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(x + y > 1, lobe, body) / (2 * radius)
 
 
-def paint(
-    family: Family, scenes: Scenes, image_size: int, values: np.ndarray, background: np.ndarray
-) -> np.ndarray:
+def paint(family: Family, scenes: Scenes, image_size: int, values: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Draw the objects in order: values (B, S, C), background (B, C) -> (B, C, H, W) float32.
 
     Coverage of a pixel is clamp(0.5 - signed distance of its centre in pixels, 0, 1), and the canvas becomes
@@ -78,8 +74,7 @@ def paint(
                 continue
             x, y, size = (part[row, k, None] * image_size for part in (scenes.x, scenes.y, scenes.size))
             left, top = (
-                np.clip(np.floor(centre - window / 2).astype(np.int64), 0, image_size - window)
-                for centre in (x, y)
+                np.clip(np.floor(centre - window / 2).astype(np.int64), 0, image_size - window) for centre in (x, y)
             )
             across, down = left + steps, top + steps  # (n, window) pixel columns and rows
             right = ((across + 0.5 - x) / size).astype(np.float32)[:, None, :]

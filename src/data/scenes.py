@@ -147,9 +147,7 @@ def sample_scenes(family: Family, seed: int, split: str, indices: np.ndarray, ma
     raise RuntimeError(f"no room for {max_shapes} objects in {len(rows)} scenes; use a smaller max_shapes")
 
 
-def _sample_objects(
-    family: Family, scenes: Scenes, keys: np.ndarray, rows: np.ndarray, round_: int
-) -> np.ndarray:
+def _sample_objects(family: Family, scenes: Scenes, keys: np.ndarray, rows: np.ndarray, round_: int) -> np.ndarray:
     """Draw every object of the scenes ``rows``; returns the rows that could not be completed."""
     order = np.arange(LATTICE)
     px, py = ((axis + 0.5) / LATTICE - 0.5 for axis in (order, order * LATTICE_STEP % LATTICE))

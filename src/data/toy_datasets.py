@@ -103,9 +103,7 @@ class ToyDataset(Dataset):
             for start in range(0, self.num_samples, _SCENE_CHUNK):
                 indices = np.arange(start, min(start + _SCENE_CHUNK, self.num_samples))
                 parts.append(sample_scenes(self.family, self.seed, self.split, indices, self.max_shapes))
-            scenes = Scenes(
-                **{key: np.concatenate([vars(part)[key] for part in parts]) for key in vars(parts[0])}
-            )
+            scenes = Scenes(**{key: np.concatenate([vars(part)[key] for part in parts]) for key in vars(parts[0])})
             if self.background == "black":
                 scenes.background[:] = 0
             self._scenes = scenes
@@ -115,18 +113,14 @@ class ToyDataset(Dataset):
     def images(self) -> Tensor:
         """All pictures, uint8 (num_samples, 3, H, W); rendered at the first use, then kept."""
         if self._images is None:
-            self._images = torch.from_numpy(
-                rendering.render_images(self.family, self.scenes, self.image_size)
-            )
+            self._images = torch.from_numpy(rendering.render_images(self.family, self.scenes, self.image_size))
         return self._images
 
     @property
     def instances(self) -> Tensor:
         """Owner of each pixel, uint8 (num_samples, H, W): 0 background, k + 1 object k; rendered once."""
         if self._instances is None:
-            self._instances = torch.from_numpy(
-                rendering.render_instances(self.family, self.scenes, self.image_size)
-            )
+            self._instances = torch.from_numpy(rendering.render_instances(self.family, self.scenes, self.image_size))
         return self._instances
 
     @property
@@ -134,9 +128,7 @@ class ToyDataset(Dataset):
         """present, shape, colour, size, x, y, rotation of all objects, each (num_samples, S)."""
         if self._factors is None:
             scenes = self.scenes
-            self._factors = {
-                key: torch.from_numpy(getattr(scenes, key)) for key in ("present", "shape", "colour")
-            }
+            self._factors = {key: torch.from_numpy(getattr(scenes, key)) for key in ("present", "shape", "colour")}
             for key in ("size", "x", "y", "rotation"):
                 self._factors[key] = torch.from_numpy(getattr(scenes, key)).float()
         return self._factors
@@ -191,9 +183,7 @@ class ToyDataset(Dataset):
         labels = [self.describe(i) for i in range(num_samples)]
         columns = min(num_samples, 5)
         picture, gap, head = 1.9, 0.15, 0.6  # inches, as all lengths here
-        cell = (
-            picture + 0.45 + 0.15 * max(map(len, labels))
-        )  # a picture with its title above, its objects below
+        cell = picture + 0.45 + 0.15 * max(map(len, labels))  # a picture with its title above, its objects below
         width = max(columns * (picture + gap) + gap, 4.3)
         height = head + cell * -(-num_samples // columns)
         left = (width - columns * (picture + gap) + gap) / 2

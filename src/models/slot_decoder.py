@@ -74,19 +74,23 @@ class SVQDecoder(nn.Module):
 class PatchPainter(nn.Module):
     """(slot, place) → the pixels of the patch at that place.
 
-    Each slot says where its centre is, and a place is told by sines and cosines of its position relative to that
-    centre. So a shape is learned once and not anew for every position (as the slot frames of Biza et al. 2023, there
-    in the encoder), and a slot has a linear use for x and for y.
+    A place is told by sines and cosines of its position, in the image and relative to a centre that each slot names.
+    Relative to its centre an object looks the same everywhere, so a shape need not be learned anew for every position
+    (Biza et al. 2023 give the encoder such frames), and a slot has a linear use for x and for y. Higher frequencies
+    count less there: a centre is found by following the low ones.
     """
 
     places: Tensor
+    damping: Tensor
 
     def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, channels: int) -> None:
         super().__init__()
         self.grid, self.channels = image_size // PATCH, channels
         self.register_buffer("places", coordinate_grid(self.grid, self.grid), persistent=False)  # (P, 2)
+        self.register_buffer("damping", 0.5 ** torch.arange(_FREQUENCIES).repeat(4), persistent=False)
         self.to_centre = nn.Linear(slot_dim, 2)
-        self.from_position = nn.Linear(2 + 4 * _FREQUENCIES, hidden_dim)
+        self.from_position = nn.Linear(4 * _FREQUENCIES, hidden_dim)
+        self.from_relative = nn.Linear(4 * _FREQUENCIES, hidden_dim, bias=False)
         self.from_slot = nn.Linear(slot_dim, 2 * hidden_dim)
         self.hidden = nn.Linear(hidden_dim, hidden_dim)
         self.out = nn.Linear(hidden_dim, channels * PATCH * PATCH)
@@ -95,9 +99,10 @@ class PatchPainter(nn.Module):
         """`slots` (..., P, D), or (..., 1, D) for the same slot everywhere → (..., P, channels, patch²)."""
         with torch.autocast(slots.device.type, enabled=False):  # high frequencies need float32
             relative = self.places - self.to_centre(slots.float())  # (..., P, 2)
-            position = torch.cat([relative, fourier_features(relative, _FREQUENCIES)], dim=-1)
+            relative = fourier_features(relative, _FREQUENCIES) * self.damping
+        position = self.from_position(fourier_features(self.places, _FREQUENCIES)) + self.from_relative(relative)
         scale, shift = self.from_slot(slots).chunk(2, dim=-1)
-        hidden = F.relu(torch.addcmul(shift, self.from_position(position), 1 + scale))
+        hidden = F.relu(torch.addcmul(shift, position, 1 + scale))
         return self.out(F.relu(self.hidden(hidden))).unflatten(-1, (self.channels, -1))
 
     def assemble(self, patches: Tensor) -> Tensor:

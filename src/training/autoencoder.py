@@ -31,9 +31,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         svq.quantizer.strength = ramp(step, settings.quantize_from, settings.quantize_by)
         svq.decoder.sketch_weight = float(step < settings.sketch_steps)
         images = as_images(pixels, fabric.device)
-        return model.compute_loss(
-            images, model(images), settings.recon_loss_weight, settings.commitment_loss_weight
-        )
+        return model.compute_loss(images, model(images), settings.recon_loss_weight, settings.commitment_loss_weight)
 
     def validate() -> dict[str, float]:
         metrics, counts = validation_metrics(session, val_data.images)
@@ -53,9 +51,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         seed=session.config.seed,
         model=model,
         optimizer=optimizer,
-        batches=batches(
-            train_data.images, order, session.config.data.num_workers, fabric.device.type == "cuda"
-        ),
+        batches=batches(train_data.images, order, session.config.data.num_workers, fabric.device.type == "cuda"),
         loss=loss,
         validate=validate,
         illustrate=lambda: show_reconstructions(session, val_data.images),
@@ -85,9 +81,7 @@ def validation_metrics(session: Session, pixels: Tensor) -> tuple[dict[str, floa
         for chunk in pixels.split(settings.batch_size):
             images = as_images(chunk, fabric.device)
             outputs = svq(images)
-            _, terms = svq.compute_loss(
-                images, outputs, settings.recon_loss_weight, settings.commitment_loss_weight
-            )
+            _, terms = svq.compute_loss(images, outputs, settings.recon_loss_weight, settings.commitment_loss_weight)
             for key, value in terms.items():
                 sums[key] = sums.get(key, 0.0) + value * len(chunk)
             codes.append(outputs["codes"].cpu())

@@ -68,9 +68,7 @@ class _Gather(Dataset):
         return self.rows[index]
 
 
-def batches(
-    rows: Tensor, order: BatchOrder, num_workers: int = 0, pin_memory: bool = False
-) -> Iterator[Tensor]:
+def batches(rows: Tensor, order: BatchOrder, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Tensor]:
     """The batches of `rows` (num_samples, ...) in that order, without end.
 
     Args:

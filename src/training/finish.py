@@ -70,9 +70,7 @@ def save_score_pictures(session: Session, arrays: dict[str, Any]) -> list[Path]:
     """Which block carries which factor, and the use of the codes by objects, on the test split."""
     dpi, pictures = session.config.visualization.dpi, []
     if arrays["block_factor"] is not None:
-        values = [
-            [float("nan") if value is None else value for value in row] for row in arrays["block_factor"]
-        ]
+        values = [[float("nan") if value is None else value for value in row] for row in arrays["block_factor"]]
         figure = visualization.block_factor_matrix(torch.tensor(values), arrays["factors"], dpi=dpi)
         pictures.append(visualization.save_figure(figure, session.run_dir / "block_factor.png", dpi))
     if arrays["code_counts"] is not None:
@@ -96,16 +94,12 @@ def save_pictures(session: Session, val_data: ToyDataset) -> list[Path]:
             num_images=options.num_images,
             dpi=options.dpi,
         ),
-        "masks": visualization.mask_grid(
-            seen["image"], seen["masks"], num_images=options.num_images, dpi=options.dpi
-        ),
+        "masks": visualization.mask_grid(seen["image"], seen["masks"], num_images=options.num_images, dpi=options.dpi),
         "codebook_use": visualization.codebook_use(counts, dpi=options.dpi),
     }
     if session.model.prior is not None:
         images = draw_samples(session, options.num_samples)
-        figures["samples"] = visualization.sample_sheet(
-            images, num_samples=options.num_samples, dpi=options.dpi
-        )
+        figures["samples"] = visualization.sample_sheet(images, num_samples=options.num_samples, dpi=options.dpi)
     return [
         visualization.save_figure(figure, session.run_dir / f"{name}.png", options.dpi)
         for name, figure in figures.items()

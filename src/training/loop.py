@@ -78,9 +78,7 @@ def run_phase(phase: Phase, session: Session) -> None:
             last = state.step == phase.steps
             if state.step % every.log_every == 0 or last:
                 live |= metrics
-                session.board.scalars(
-                    phase.name, {**metrics, "learning_rate": rate, "gradient_norm": norm}, state.step
-                )
+                session.board.scalars(phase.name, {**metrics, "learning_rate": rate, "gradient_norm": norm}, state.step)
             if state.step % every.eval_every == 0 or last:
                 validation = phase.validate()
                 phase.model.train()
@@ -109,9 +107,7 @@ def run_phase(phase: Phase, session: Session) -> None:
 
 def clip_gradients(fabric: Fabric, phase: Phase) -> float:
     """Scales the gradient down to the phase's largest global norm; returns the norm it had."""
-    norm = fabric.clip_gradients(
-        phase.model, phase.optimizer, max_norm=phase.grad_clip, error_if_nonfinite=False
-    )
+    norm = fabric.clip_gradients(phase.model, phase.optimizer, max_norm=phase.grad_clip, error_if_nonfinite=False)
     return float(norm)  # type: ignore[arg-type]
 
 

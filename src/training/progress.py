@@ -25,9 +25,7 @@ class _Lines:
         self.file.flush()
 
 
-def progress(
-    description: str, total: int, initial: int = 0, unit: str = "step", enabled: bool = True
-) -> tqdm:
+def progress(description: str, total: int, initial: int = 0, unit: str = "step", enabled: bool = True) -> tqdm:
     """A bar from `initial` to `total` on stderr; `update(n)` moves it, `set_postfix` shows live metrics."""
     terminal = sys.stderr.isatty()
     return tqdm(

@@ -192,9 +192,7 @@ def slot_colours(num_slots: int) -> list[tuple[float, float, float]]:
 
 
 @style.context(_STYLE)
-def codebook_use(
-    counts: Tensor | np.ndarray, *, title: str = "How often each code is used", dpi: int = 150
-) -> Figure:
+def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each code is used", dpi: int = 150) -> Figure:
     """One panel a block: its codes from the most to the least used, with perplexity and share of codes used.
 
     Args:

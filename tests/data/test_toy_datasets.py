@@ -115,9 +115,7 @@ def test_loaders_repeat_themselves_and_leave_the_global_generator_alone():
 def test_loaders_of_small_sets_and_with_workers():
     train_loader, val_loader = get_data_loaders("multi_dsprites", batch_size=32, num_samples=5, image_size=16)
     assert [len(batch) for batch in train_loader] == [5] and [len(batch) for batch in val_loader] == [1]
-    train_loader, val_loader = get_data_loaders(
-        num_samples=40, batch_size=8, num_workers=2, ground_truth=True
-    )
+    train_loader, val_loader = get_data_loaders(num_samples=40, batch_size=8, num_workers=2, ground_truth=True)
     assert train_loader.persistent_workers and train_loader.drop_last and not val_loader.drop_last
     assert train_loader.dataset.__dict__["_images"] is not None  # rendered before any worker starts
     assert len(get_data_loaders(num_samples=40)[1].dataset) == 4

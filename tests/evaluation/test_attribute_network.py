@@ -68,21 +68,15 @@ def test_well_formed_needs_a_clean_verdict_and_a_right_number_of_objects() -> No
     assert (scores["count"], scores["n"], scores["share"]) == (1, 4, 0.25)
     assert scores["clean"] == 0.75
     assert scores["objects"] == [1, 0, 2, 0, 0, 1]
-    assert scores["low"] == pytest.approx(0.0456, abs=1e-3) and scores["high"] == pytest.approx(
-        0.6994, abs=1e-3
-    )
+    assert scores["low"] == pytest.approx(0.0456, abs=1e-3) and scores["high"] == pytest.approx(0.6994, abs=1e-3)
 
 
 def test_images_of_other_sizes_and_bytes_are_read() -> None:
     network = AttributeNetwork(4, ("a",), ("b", "c")).eval()
-    image = torch.randint(
-        0, 256, (3, 3, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    image = torch.randint(0, 256, (3, 3, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     reading = read_images(network, image, batch_size=2)
     assert isinstance(reading, Reading) and reading.count.shape == (3,)
-    assert torch.allclose(
-        reading.clean_probability, network.read(image.float() / 255).clean_probability, atol=1e-5
-    )
+    assert torch.allclose(reading.clean_probability, network.read(image.float() / 255).clean_probability, atol=1e-5)
 
 
 def test_wrong_images_get_one_clear_line() -> None:
@@ -114,10 +108,7 @@ def test_the_objective_is_least_for_the_truth() -> None:
     for scene in range(count):
         if not batch.fault[scene, 0].isnan():
             cells = (torch.arange(GRID) + 0.5) / GRID
-            near = (
-                torch.hypot(cells - batch.fault[scene, 0], cells[:, None] - batch.fault[scene, 1]) * GRID
-                < 2.5
-            )
+            near = torch.hypot(cells - batch.fault[scene, 0], cells[:, None] - batch.fault[scene, 1]) * GRID < 2.5
             fault[scene][near] = 9.0
         for k in torch.nonzero(batch.shape[scene] >= 0)[:, 0]:
             x, y = batch.x[scene, k] * GRID, batch.y[scene, k] * GRID

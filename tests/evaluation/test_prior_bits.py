@@ -42,9 +42,7 @@ def test_a_prior_without_knowledge_costs_log2_k() -> None:
     nn.init.zeros_(prior.head)
     codes = torch.randint(0, 8, (10, 3, 2), generator=torch.Generator().manual_seed(0))
     bits = prior_bits_per_code(prior, codes)
-    assert bits["canonical"] == pytest.approx(3.0, abs=1e-5) and bits["shuffled"] == pytest.approx(
-        3.0, abs=1e-5
-    )
+    assert bits["canonical"] == pytest.approx(3.0, abs=1e-5) and bits["shuffled"] == pytest.approx(3.0, abs=1e-5)
 
 
 def test_no_scenes_is_an_error() -> None:

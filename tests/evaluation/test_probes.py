@@ -69,8 +69,7 @@ def test_noise_scores_chance(data) -> None:
 
 def test_same_seed_same_scores_and_the_callers_random_numbers_stay(data) -> None:
     small = tuple(
-        {name: values[:200] for name, values in part.items()} if isinstance(part, dict) else part[:200]
-        for part in data
+        {name: values[:200] for name, values in part.items()} if isinstance(part, dict) else part[:200] for part in data
     )
     torch.manual_seed(7)
     expected = torch.rand(3)

@@ -94,9 +94,7 @@ def test_perfect_codes_and_masks_score_perfectly() -> None:
 @pytest.fixture(scope="module")
 def svq() -> SVQ:
     torch.manual_seed(0)
-    model = SVQ(
-        image_size=32, num_slots=3, slot_size=16, num_codebooks=2, codebook_size=8, code_dim=8, hidden_dim=16
-    )
+    model = SVQ(image_size=32, num_slots=3, slot_size=16, num_codebooks=2, codebook_size=8, code_dim=8, hidden_dim=16)
     model.init_prior(embed_dim=16, num_heads=2, num_layers=1)
     return model
 

@@ -17,9 +17,7 @@ from src.evaluation.segmentation import fg_ari, match_objects, mean_iou, segment
 def random_scenes(seed: int, scenes: int = 12, objects: int = 4, slots: int = 5, size: int = 12):
     """Disjoint masks where some objects are absent, and soft masks that know a little of the truth."""
     rng = torch.Generator().manual_seed(seed)
-    owner = torch.randint(
-        0, objects + 3, (scenes, size, size), generator=rng
-    )  # above objects - 1: background
+    owner = torch.randint(0, objects + 3, (scenes, size, size), generator=rng)  # above objects - 1: background
     masks = torch.stack([owner == index for index in range(objects)], dim=1)
     masks &= torch.rand(scenes, objects, 1, 1, generator=rng) > 0.3
     soft = torch.rand(scenes, slots, 1, size, size, generator=rng)
@@ -54,9 +52,7 @@ def test_perfect_merged_and_split_segmentations() -> None:
     assert mean_iou(masks, labels).item() == 1.0
     assert match_objects(masks, labels).tolist() == [[0, 4, -1]]
     assert fg_ari(masks, torch.zeros_like(labels)).item() == pytest.approx(0.0)
-    assert mean_iou(masks, torch.zeros_like(labels)).item() == pytest.approx(
-        0.125
-    )  # one object 16/64, the other 0
+    assert mean_iou(masks, torch.zeros_like(labels)).item() == pytest.approx(0.125)  # one object 16/64, the other 0
     halves = labels.clone()
     halves[0, :2, :4] = 3  # one object in two slots
     assert mean_iou(masks, halves).item() == pytest.approx(0.75)
@@ -102,8 +98,7 @@ def test_matching_is_the_best_of_all_assignments(seed: int) -> None:
         iou = np.array(
             [
                 [
-                    (masks[scene, i] & (labels[scene] == n)).sum()
-                    / (masks[scene, i] | (labels[scene] == n)).sum()
+                    (masks[scene, i] & (labels[scene] == n)).sum() / (masks[scene, i] | (labels[scene] == n)).sum()
                     for n in range(4)
                 ]
                 for i in present

@@ -100,9 +100,7 @@ def test_a_finished_run_is_not_resumed(tmp_path, model, config):
 def test_other_settings_are_refused_by_name(tmp_path, model, config, resume):
     write(tmp_path, model, config)
     other = asdict(tiny_config("model.num_slots=4"))
-    with pytest.raises(
-        ConfigError, match="trained with model.num_slots=3 but this run has model.num_slots=4"
-    ):
+    with pytest.raises(ConfigError, match="trained with model.num_slots=3 but this run has model.num_slots=4"):
         find_resume("auto" if resume == "auto" else str(tmp_path / LAST), tmp_path, other)
 
 

@@ -42,14 +42,10 @@ def test_pictures_are_saved(finished):
 def test_tensorboard_shows_scalars_pictures_and_codebooks(finished):
     events = EventAccumulator(str(finished / "run")).Reload()
     tags = events.Tags()
-    assert {"autoencoder/recon_loss", "autoencoder/val_recon_loss", "autoencoder/learning_rate"} <= set(
-        tags["scalars"]
-    )
+    assert {"autoencoder/recon_loss", "autoencoder/val_recon_loss", "autoencoder/learning_rate"} <= set(tags["scalars"])
     assert {"prior/bits_per_code", "prior/val_bits_per_code"} <= set(tags["scalars"])
     blocks = [f"autoencoder_codes/block_{block}" for block in (1, 2)]
-    assert {f"{block}/{value}" for block in blocks for value in ("perplexity", "share_used")} <= set(
-        tags["scalars"]
-    )
+    assert {f"{block}/{value}" for block in blocks for value in ("perplexity", "share_used")} <= set(tags["scalars"])
     assert {f"{block}/codes" for block in blocks} == set(tags["histograms"])
     assert {"reconstructions", "masks", "samples"} == set(tags["images"])
     assert [event.step for event in events.Scalars("autoencoder/loss")] == [2, 4, 6]
@@ -91,9 +87,7 @@ def test_the_best_model_is_the_one_with_the_smallest_validation_loss(tmp_path, m
 def test_same_seed_same_weights_and_another_seed_others(finished, tmp_path):
     train(tiny_config(*in_folder(tmp_path / "a")), Invocation(tmp_path / "a"))
     train(tiny_config(*in_folder(tmp_path / "b"), "seed=1"), Invocation(tmp_path / "b"))
-    first, same, other = (
-        weights(p / "checkpoints" / LAST) for p in (finished, tmp_path / "a", tmp_path / "b")
-    )
+    first, same, other = (weights(p / "checkpoints" / LAST) for p in (finished, tmp_path / "a", tmp_path / "b"))
     assert_same_weights(first, same)
     assert not torch.equal(first["prior.begin"], other["prior.begin"])
 
@@ -128,9 +122,7 @@ def test_a_nan_stops_says_when_and_keeps_the_last_good_checkpoint(tmp_path, monk
 
     assert autoencoder.run_phase is loop.run_phase
     monkeypatch.setattr(loop, "clip_gradients", poisoned)
-    with pytest.raises(
-        CommandError, match=rf"step 4 of [56] \({phase}\): .*nan.*last\.pth is from before"
-    ) as stop:
+    with pytest.raises(CommandError, match=rf"step 4 of [56] \({phase}\): .*nan.*last\.pth is from before") as stop:
         train(tiny_config(*in_folder(tmp_path)), Invocation(tmp_path / "run"))
     assert stop.value.exit_code == 1 and "\n" not in str(stop.value)
     for name, content in saved.items():
@@ -161,9 +153,7 @@ def test_sizes_that_do_not_fit_are_said_before_training_starts(tmp_path, overrid
 
 def test_a_new_run_says_what_it_replaces(tmp_path, finished, caplog):
     caplog.set_level("INFO")
-    train(
-        tiny_config(f"log_dir={tmp_path}", f"checkpoint_dir={finished / 'checkpoints'}"), Invocation(tmp_path)
-    )
+    train(tiny_config(f"log_dir={tmp_path}", f"checkpoint_dir={finished / 'checkpoints'}"), Invocation(tmp_path))
     assert f"starting anew: {finished / 'checkpoints' / BEST} will be replaced" in caplog.text
 
 

@@ -27,9 +27,7 @@ def generate(tmp_path: Path, *overrides: str) -> list[Path]:
 
 def write(path: Path, model: SVQ, **changes) -> Path:
     content = {"format": FORMAT, "version": VERSION, "model_config": model.config}
-    atomic_save(
-        {**content, "model_state_dict": model.state_dict(), "step": 0, "metrics": {}, **changes}, path
-    )
+    atomic_save({**content, "model_state_dict": model.state_dict(), "step": 0, "metrics": {}, **changes}, path)
     return path
 
 
@@ -56,10 +54,7 @@ def test_writes_a_picture_and_codes_that_decode_to_it(tmp_path, checkpoint):
 
 
 def test_the_seed_decides(tmp_path, checkpoint):
-    drawn = [
-        json.loads(generate(tmp_path, checkpoint, f"seed={seed}")[1].read_text())["codes"]
-        for seed in (1, 1, 2)
-    ]
+    drawn = [json.loads(generate(tmp_path, checkpoint, f"seed={seed}")[1].read_text())["codes"] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 

@@ -6,9 +6,7 @@ from src.training.schedule import learning_rate_at, ramp
 
 
 def rates(total: int, warmup: int, peak: float = 2.0) -> list[float]:
-    return [
-        learning_rate_at(step, peak=peak, warmup_steps=warmup, total_steps=total) for step in range(total)
-    ]
+    return [learning_rate_at(step, peak=peak, warmup_steps=warmup, total_steps=total) for step in range(total)]
 
 
 def test_rises_in_equal_parts_and_reaches_the_peak():

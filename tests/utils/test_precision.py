@@ -23,9 +23,7 @@ def test_auto_device_prefers_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert resolve_device("auto") == "cpu"
-    with pytest.raises(
-        ValueError, match="device=cuda is not available here .*; use device=cpu or device=auto"
-    ):
+    with pytest.raises(ValueError, match="device=cuda is not available here .*; use device=cpu or device=auto"):
         resolve_device("cuda")
 
 

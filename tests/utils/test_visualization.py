@@ -154,9 +154,7 @@ def test_dtypes_grey_images_gradients_and_overshoot(tmp_path, dtype):
 @pytest.mark.parametrize("size", [(16, 16), (200, 200), (20, 48)])
 def test_image_sheet_labels_every_image(size):
     labels = ["one clean circle", "merged", "a label much longer than its image is wide, which must wrap"]
-    figure = image_sheet(
-        torch.rand(3, 3, *size), labels, title="A long title over a sheet of a few small images"
-    )
+    figure = image_sheet(torch.rand(3, 3, *size), labels, title="A long title over a sheet of a few small images")
     assert {" ".join(text.split()) for text in texts(figure)} >= set(labels)
     assert_nothing_cut(figure)
 
@@ -215,9 +213,7 @@ def test_block_factor_matrix_is_annotated(blocks, factors):
     figure = block_factor_matrix(matrix, factors)
     found = texts(figure)
     assert set(factors) <= set(found) and {f"block {b + 1}" for b in range(blocks)} <= set(found)
-    assert [t.get_text() for t in figure.axes[0].texts] == [
-        f"{value:.2f}" for value in matrix.flatten().tolist()
-    ]
+    assert [t.get_text() for t in figure.axes[0].texts] == [f"{value:.2f}" for value in matrix.flatten().tolist()]
     assert len(figure.axes) == 2 and "information" in figure.axes[1].get_ylabel()
     assert_nothing_cut(figure)
 
@@ -256,9 +252,7 @@ def test_save_figure_keeps_the_old_file_when_drawing_fails(tmp_path, monkeypatch
 
 
 def test_saved_figures_are_opaque_and_light_even_in_a_dark_style(tmp_path):
-    with matplotlib.rc_context(
-        {"text.color": "white", "figure.facecolor": "black", "savefig.transparent": True}
-    ):
+    with matplotlib.rc_context({"text.color": "white", "figure.facecolor": "black", "savefig.transparent": True}):
         path = save_figure(codebook_use(torch.ones(1, 4)), tmp_path / "use.png")
         assert matplotlib.rcParams["text.color"] == "white"  # the user's own style is left alone
     pixels = read_pixels(path)
