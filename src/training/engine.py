@@ -12,6 +12,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..configs.errors import ConfigError, as_config_error
 from ..configs.schema import TrainConfig
+from ..utils.memory import keep_freed_memory
 from ..utils.precision import resolve_device, resolve_precision
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its device itself
@@ -42,6 +43,8 @@ def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
         # The quantizer keeps its codebooks in step itself; copying buffers would cost time for nothing.
         strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True) if devices > 1 else "auto",
     )
+    if device == "cpu":
+        keep_freed_memory()
     fabric.launch()
     seed_everything(config.seed, verbose=False)
     return fabric
