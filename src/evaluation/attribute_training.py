@@ -27,12 +27,14 @@ from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
 from .progress import progress_bar
 from .toy_scenes import definition, of_split
 
-VERSION = 1  # raise it with any change of the network, its training or its examples: kept files are then made anew
+VERSION = 2  # raise it with any change of the network, its training or its examples: kept files are then made anew
 FILE_FORMAT = "svq attribute network"
 PLACEMENTS = 6144  # scenes of the train split that examples are made from
 STEPS, BATCH = 640, 128
 ROUNDS = 8  # new examples are made this often
 EXAMPLES = 5120  # in each round; every one is used twice, each time with another degradation
+# How often each kind is shown: what is hard to see, more often. Errors are measured on equally many of each.
+KIND_WEIGHTS = dict.fromkeys(KINDS, 2.0) | {"merged": 5.0, "blurred": 1.0, "ghost": 1.0, "empty": 0.5}
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 1e-3
 TEST_SCENES = 3000
@@ -153,12 +155,14 @@ def _batches(pool: LayerPool, steps: int, generator: torch.Generator) -> Iterato
 
 
 def make_examples(pool: LayerPool, count: int, generator: torch.Generator) -> Examples:
-    """About `count` pictures, not degraded: half clean scenes, half malformed ones, of all kinds equally."""
+    """About `count` pictures, not degraded: half clean scenes, half malformed ones of all kinds."""
     parts = []
     for _ in range(4):  # in parts, to keep the memory small
         part = pool.draw(_any_scene(pool, count // 8, generator), generator)
         parts.append(_clean_examples(part))
-        parts.extend(_malformed_examples(pool, kind, count // 8 // len(KINDS), generator) for kind in KINDS)
+        for kind, weight in KIND_WEIGHTS.items():
+            wanted = round(count / 8 * weight / sum(KIND_WEIGHTS.values()))
+            parts.append(_malformed_examples(pool, kind, wanted, generator))
     return _join(parts)
 
 

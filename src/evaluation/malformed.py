@@ -24,7 +24,7 @@ from ..data.toy_datasets import ToyDataset
 JUDGE_SIZE = 64
 KINDS = ("merged", "cut", "blurred", "two-coloured", "ghost", "deformed", "too many", "empty")
 _RENDER_CHUNK = 1024
-_DISTANCES = 8  # tried when one object is put onto another
+_DISTANCES = 12  # tried when one object is put onto another
 _MATERIAL = 0.2  # a fault must change the picture by this share of the object's visible area
 
 
@@ -330,9 +330,12 @@ def _merged(layers: Layers, others: Layers, random: _Random) -> Malformed:
     lost = random.one_of(rest)
     coverage[rows, lost] *= ~rest.any(dim=1)[:, None, None]
     under = coverage[rows, target]
-    intruder = random.one_of(others.present)
+    # Half of the intruders are those nearest in size: only alike objects can fuse into one blob.
+    unlike = (others.size - layers.size[rows, target, None]).abs().nan_to_num(9.0)
+    alike = random.uniform(0, 1) < 0.5
+    intruder = torch.where(alike, unlike.argmin(dim=1), random.one_of(others.present))
     over, size = others.coverage[rows, intruder], others.size[rows, intruder]
-    # Distances from almost none to touching, in a random direction; the first that fits, from a random start.
+    # Distances from almost none to touching, in a random direction; a random one of those that fit.
     reach = (layers.size[rows, target] + size) / 2
     fraction = torch.linspace(0.1, 0.9, _DISTANCES, device=random.device)
     angle = random.uniform(0, 2 * math.pi)
@@ -344,25 +347,25 @@ def _merged(layers: Layers, others: Layers, random: _Random) -> Malformed:
     shared = (moved * under[:, None]).sum(dim=(2, 3))
     left_under = 1 - shared / under.sum(dim=(1, 2))[:, None].clamp(min=1)  # visible share of the lower object
     left_over = 1 - shared / over.sum(dim=(1, 2))[:, None].clamp(min=1)  # and of the upper one, were it below
-    mode = random.integer(3)[:, None]
-    fits = (mode == 0) & (left_under > 0.08) & (left_under < 0.25)
+    hidden = (left_under > 0.08) & (left_under < 0.25)
     # Of one colour nobody sees which one lies on top: both orders must break the rule.
-    fits |= (mode == 1) & (torch.minimum(left_under, left_over) > 0.12) & (torch.maximum(left_under, left_over) < 0.3)
-    fits |= (mode == 2) & (left_under < 0.7)
+    fused = (torch.minimum(left_under, left_over) > 0.12) & (torch.maximum(left_under, left_over) < 0.3)
+    ways = torch.stack([hidden, fused, left_under < 0.7], dim=1)  # (B, 3, T); the last one for blends
+    # Ways that seldom fit are preferred where they do, so that all three become about as frequent.
+    mode = random.one_of(ways.any(dim=2) * torch.tensor([2.0, 4.0, 1.0], device=random.device))[:, None]
+    fits = ways[rows, mode[:, 0]]
     where = random.one_of(fits)
     opacity = torch.where(mode[:, 0] == 2, random.uniform(0.35, 0.65), 1.0)
     colour = layers.colour[rows, target]
     same = layers.palette[colour]
     over_colour = torch.where(mode == 1, same, random.other_colour(colour, layers.palette))
-    image = compose(
-        torch.cat([coverage, (moved[rows, where] * opacity[:, None, None])[:, None]], dim=1),
-        torch.cat([layers.colours, over_colour[:, None]], dim=1),
-        layers.background,
-    )
+    together = torch.cat([coverage, (moved[rows, where] * opacity[:, None, None])[:, None]], dim=1)
+    image = compose(together, torch.cat([layers.colours, over_colour[:, None]], dim=1), layers.background)
     # What lies below must still have been there to be seen, not under a third object.
     seen = visible_part(coverage)[rows, target].sum(dim=(1, 2)) > 0.8 * under.sum(dim=(1, 2))
+    shown = visible_part(together)[:, :-1].sum(dim=(2, 3)) > 0.45 * coverage.sum(dim=(2, 3))
     fault = torch.stack([layers.x[rows, target], layers.y[rows, target]], dim=1)
-    return Malformed(image, fits.any(dim=1) & seen, _without(rest, lost), fault)
+    return Malformed(image, fits.any(dim=1) & seen, _without(rest, lost) & shown, fault)
 
 
 def _too_many(layers: Layers, others: Layers, random: _Random) -> Malformed:

@@ -42,6 +42,17 @@ class KeyValueCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 
+def _attend_on_cpu(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool) -> Tensor:
+    """`F.scaled_dot_product_attention`, written out: on CPUs its backward pass takes many times as long as this one
+    for sequences as short as a scene's codes.
+    """
+    scores = (query @ key.mT).float() * query.shape[-1] ** -0.5
+    if is_causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    return F.dropout(scores.softmax(-1), dropout_p) @ value
+
+
 class CausalSelfAttention(nn.Module):
     """Multi-head self-attention in which a token sees itself and what came before."""
 
@@ -59,9 +70,8 @@ class CausalSelfAttention(nn.Module):
         )
         if cache is not None:
             key, value = cache.append(key, value)
-        attended = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.dropout if self.training else 0.0, is_causal=cache is None
-        )
+        attend = _attend_on_cpu if x.device.type == "cpu" else F.scaled_dot_product_attention
+        attended = attend(query, key, value, dropout_p=self.dropout if self.training else 0.0, is_causal=cache is None)
         return self.project(attended.transpose(1, 2).flatten(2))
 
 

@@ -167,3 +167,30 @@ def test_runs_of_a_multirun_keep_their_checkpoints(tmp_path):
 
 def test_no_draft_is_left_behind(finished):
     assert sorted(os.listdir(finished / "checkpoints")) == [BEST, LAST]
+
+
+def test_scores_reach_the_file_the_table_and_the_pictures(tmp_path, monkeypatch, caplog):
+    from src.training import finish
+
+    asked = {}
+
+    def fake_scores(model, train_data, test_data, **options):
+        asked.update(options, split=test_data.split, training=model.training)
+        arrays = {"block_factor": [[0.5, None], [0.1, 0.9]], "factors": ["colour", "x"], "code_counts": [[3, 1]] * 2}
+        scores = {"mse": 0.001234567, "matched": {"share": 0.5, "n": 8}, "perplexity": [2.0, 3.5], "prior": None}
+        return {**scores, "notes": ["x has one value only"], "arrays": arrays}
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(finish, "evaluate_model", fake_scores)
+    config = tiny_config(*in_folder(tmp_path), "evaluation.enabled=true", "evaluation.top_k=5")
+    train(config, Invocation(tmp_path / "run"))
+    assert asked["split"] == "test" and asked["top_k"] == 5 and asked["training"] is False
+    assert asked["cache_dir"] == str(tmp_path / "logs" / "cache")
+    scores = json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
+    assert scores["matched"] == {"share": 0.5, "n": 8} and "arrays" not in scores
+    table = {" ".join(line.split()) for line in caplog.text.splitlines()}
+    assert {"mse 0.001235", "matched.share 0.5", "perplexity 2 3.5", "prior -"} <= table
+    assert "note: x has one value only" in caplog.text
+    for name in ("block_factor", "codebook_use_objects"):
+        assert f"wrote {tmp_path / 'run' / name}.png" in caplog.text
+        assert (tmp_path / "run" / f"{name}.png").exists()
