@@ -364,6 +364,7 @@ def record_losses(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
 def test_the_training_loop_learns_at_its_own_sizes(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """K = 512, batch 32, learning rate 1e-4, a prior trained along, four worker processes: 120 steps of it."""
     history = record_losses(monkeypatch)
@@ -374,8 +375,6 @@ def test_the_training_loop_learns_at_its_own_sizes(workplace: Path, monkeypatch:
         return statistics.fmean(terms[name] for terms in history[steps])
 
     start, end = slice(0, 5), slice(-20, None)
-    for name in ("recon_loss", "prior_loss", "loss"):
-        print(f"{name}: {mean(name, start):.4f} at first, {mean(name, end):.4f} at last")
     assert history[0]["prior_loss"] == pytest.approx(math.log(512), rel=0.05)  # it starts out knowing nothing
     assert mean("loss", end) < mean("loss", start) - 0.3
     assert mean("prior_loss", end) < mean("prior_loss", start) - 0.3

@@ -97,7 +97,7 @@ def attribute_network(
     path = None if cache_dir is None else Path(cache_dir) / f"attribute_network_{key}.pth"
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     kept = _load(path, wanted)
     if kept is not None:
         network.load_state_dict(kept["state_dict"])

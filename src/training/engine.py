@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,25 @@ def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
     fabric.launch()
     seed_everything(config.seed, verbose=False)
     return fabric
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Inside, sums are made in the same order every time, so that a resumed run ends with the same bits.
+
+    Without it the gradient of an embedding is added up by several threads in the order in which they come.
+    """
+    settings = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = settings.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    settings.fill_uninitialized_memory = False  # a help in debugging, and slow
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        settings.fill_uninitialized_memory = filled
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from .checkpoint import (
     find_resume,
     unfinished,
 )
-from .engine import make_fabric
+from .engine import make_fabric, reproducible
 from .finish import finish
 from .prior import add_prior, train_prior
 from .results import hardware
@@ -57,7 +57,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
             model.load_state_dict(resumed["model_state_dict"])
             session.restore_best_file()
         render(val_data, train_data, show=fabric.is_global_zero)
-        with session.stop:
+        with session.stop, reproducible():
             run_phases(session, train_data, val_data)
         results = finish(session, train_data, val_data) if fabric.is_global_zero else {}
         fabric.barrier()
