@@ -16,7 +16,9 @@ The headline is prefix / cached. Weights are random: the time does not depend on
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -113,7 +115,7 @@ def measure(prior: AutoregressiveTransformer, scenes: int, rounds: int, precisio
     return result
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line; the defaults are the sizes of the published number."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scenes", type=int, default=64, help="scenes drawn at once")
@@ -140,8 +142,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints a table and writes a JSON file."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     settings = parse(arguments)
     start = time.perf_counter()
+    load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None  # before this process adds to it
     device = resolve_device(settings.device)
     precisions = settings.precision or sorted({"float32", resolve_precision("auto", device)}, reverse=True)
     torch.manual_seed(0)
@@ -174,13 +178,14 @@ def main(arguments: list[str] | None = None) -> None:
         settings.output,
         {
             "what": "seconds to draw the codes of scenes, with cached keys and values or not",
-            "command": "python -m benchmarks.sampling",
+            "command": " ".join(["python -m benchmarks.sampling", *arguments]),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "duration_s": round(time.perf_counter() - start, 1),
             "commit": commit(),
             "hardware": hardware(torch.device(device)),
             "device": device,
             "threads": torch.get_num_threads(),
+            "load_at_start": load,
             "torch": torch.__version__,
             "settings": {
                 name: value for name, value in vars(settings).items() if name not in ("output", "device", "precision")

@@ -31,6 +31,7 @@ def test_results_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureF
     printed = capsys.readouterr().out
     assert all(printed.count(name) >= 2 for name in METHODS)
     written = json.loads(output.read_text(encoding="utf-8"))
+    assert written["command"].startswith("python -m benchmarks.sampling --scenes 2 ")
     for name in ("commit", "hardware", "torch", "threads", "date", "duration_s", "settings"):
         assert name in written
     assert [result["precision"] for result in written["results"]] == ["float32", "bf16"]
