@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -12,11 +13,21 @@ def require_positive(**sizes: int) -> None:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
+def require_multiple(name: str, size: int, unit: int) -> None:
+    """Raises ValueError, with the nearest sizes that would do, unless `size` is a multiple of `unit`."""
+    if size % unit:
+        raise ValueError(f"{name}={size} is not a multiple of {unit}: choose {name}={_nearest_multiples(size, unit)}")
+
+
+def _nearest_multiples(size: int, unit: int) -> str:
+    below, above = size // unit * unit, (size // unit + 1) * unit
+    return f"{below} or {above}" if below else str(above)
+
+
 def require_divisible(total_name: str, total: int, parts_name: str, parts: int) -> None:
     """Raises ValueError, with the nearest sizes that would do, unless `parts` divides `total`."""
     if total % parts:
-        below, above = total // parts * parts, (total // parts + 1) * parts
-        would = " or ".join(str(size) for size in (below, above) if size > 0)
+        would = _nearest_multiples(total, parts)
         divisors = [d for d in range(1, total + 1) if total % d == 0]
         raise ValueError(
             f"{total_name}={total} does not divide into {parts_name}={parts} equal parts: "
@@ -31,14 +42,15 @@ def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def require_image(image: Tensor, channels: int, size: int) -> None:
-    """Raises TypeError or ValueError unless `image` is a floating-point batch (B, channels, size, size) in [0, 1].
+    """Raises TypeError or ValueError unless `image` is a float32 batch (B, channels, size, size) in [0, 1].
 
     The values are read on the CPU only: on an accelerator that would halt it at every step.
     """
     if not isinstance(image, Tensor):
         raise TypeError(f"image must be a tensor (B, {channels}, {size}, {size}), got {type(image).__name__}")
-    if not image.is_floating_point():
-        raise TypeError(f"image must be floating point in [0, 1], got {image.dtype}: use image.float() / 255")
+    if image.dtype != torch.float32:
+        remedy = "image.float()" if image.is_floating_point() else "image.float() / 255"
+        raise TypeError(f"image must be float32 in [0, 1], got {image.dtype}: use {remedy}")
     if image.ndim != 4 or image.shape[1:] != (channels, size, size) or image.shape[0] == 0:
         raise ValueError(
             f"image had shape {tuple(image.shape)} but expected (B, {channels}, {size}, {size}): "
@@ -51,9 +63,10 @@ def require_image(image: Tensor, channels: int, size: int) -> None:
 
 
 def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_size: int) -> None:
-    """Raises unless `codes` is an integer tensor (B, N, M) with values in [0, K)."""
-    if codes.is_floating_point() or codes.is_complex():
-        raise TypeError(f"codes must be integers, got {codes.dtype}")
+    """Raises unless `codes` is an int64 tensor (B, N, M) with values in [0, K)."""
+    if not isinstance(codes, Tensor) or codes.dtype != torch.int64:
+        got = codes.dtype if isinstance(codes, Tensor) else type(codes).__name__
+        raise TypeError(f"codes must be an int64 tensor, got {got}")
     if codes.ndim != 3 or codes.shape[1:] != (num_slots, num_codebooks):
         raise ValueError(f"codes had shape {tuple(codes.shape)} but expected (B, {num_slots}, {num_codebooks})")
     if codes.numel() and (codes.min() < 0 or codes.max() >= codebook_size):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .block_layers import BlockGRUCell, BlockMLP
-from .checks import require_choice, require_divisible, require_image, require_positive
+from .checks import require_choice, require_divisible, require_image, require_multiple, require_positive
 from .position import coordinate_grid, fourier_features
 from .vector_quantizer import SemanticVectorQuantizer
 
@@ -195,7 +195,7 @@ class SlotAttentionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         require_positive(image_size=image_size, in_channels=in_channels, hidden_dim=hidden_dim)
-        require_divisible("image_size", image_size, "patches of side", 4)
+        require_multiple("image_size", image_size, 4)
         self.image_size, self.in_channels = image_size, in_channels
         self.grid_size = image_size // 4
         self.convolutions = nn.ModuleList(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_choice, require_divisible, require_positive
+from .checks import require_choice, require_multiple, require_positive
 from .position import coordinate_grid, fourier_features
 
 DECODERS = ("cross_attention", "cnn")
@@ -56,7 +56,7 @@ class SVQDecoder(nn.Module):
             out_channels=out_channels,
         )
         require_choice("decoder", decoder, DECODERS)
-        require_divisible("image_size", image_size, "patches of side", PATCH)
+        require_multiple("image_size", image_size, PATCH)
         self.num_slots, self.slot_dim = num_slots, slot_dim
         # Weight of the sketch in the loss. With 0 no sketch is made.
         self.sketch_weight = 1.0
@@ -118,7 +118,7 @@ class CrossAttentionLayer(nn.Module):
 
     def __init__(self, width: int, slot_dim: int, num_heads: int = 4) -> None:
         super().__init__()
-        require_divisible("hidden_dim", width, "attention heads", num_heads)
+        require_multiple("hidden_dim", width, num_heads)
         self.num_heads = num_heads
         self.norm_query = nn.LayerNorm(width)
         self.to_query = nn.Linear(width, width)

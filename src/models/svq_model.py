@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..utils.checkpoint_io import safe_load
+from .checks import require_divisible, require_positive
 from .slot_attention import SlotAttentionEncoder
 from .slot_decoder import DecoderOutput, SVQDecoder
 from .transformer_decoder import AutoregressiveTransformer, canonical_slot_order
@@ -25,7 +26,7 @@ class SVQ(nn.Module):
     """Semantic Vector-Quantized VAE (Wu, Lee, Ahn 2024) with its Autoregressive LoT Prior.
 
     Args:
-        image_size: H = W, pixels; divisible by 4.
+        image_size: H = W, pixels; divisible by 8.
         in_channels: image channels.
         num_slots: N.
         num_iterations: slot attention iterations.
@@ -73,6 +74,8 @@ class SVQ(nn.Module):
             "quantize_at": quantize_at,
             "prior": None,
         }
+        require_positive(slot_size=slot_size, num_codebooks=num_codebooks)
+        require_divisible("slot_size", slot_size, "num_codebooks", num_codebooks)  # by the name given here
         self.quantizer = SemanticVectorQuantizer(
             num_slots, slot_size, num_codebooks, codebook_size, code_dim, commitment_cost
         )
@@ -152,7 +155,15 @@ class SVQ(nn.Module):
             The loss to minimise, and its terms as floats, unweighted: loss, recon_loss, commitment_loss, sketch_loss if
             there is a sketch, and with a prior prior_loss, nats a code on detached codes (it trains nothing but the
             prior).
+
+        Raises:
+            ValueError: `image` has another shape than its reconstruction.
         """
+        if image.shape != outputs["recon"].shape:
+            raise ValueError(
+                f"image had shape {tuple(image.shape)} but its reconstruction {tuple(outputs['recon'].shape)}: "
+                "give compute_loss the image that was given to forward"
+            )
         if commitment_loss_weight is None:
             commitment_loss_weight = self.quantizer.commitment_cost
         terms = {
@@ -232,15 +243,17 @@ class SVQ(nn.Module):
     def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu") -> SVQ:
         """The model that a checkpoint holds, prior included, in eval mode. Errors: see `safe_load`."""
         checkpoint = safe_load(path, map_location="cpu")
-        config = dict(checkpoint["model_config"])
-        prior = config.pop("prior")
         try:
+            config = dict(checkpoint["model_config"])
+            prior = config.pop("prior")
             model = cls(**config)
             if prior is not None:
                 model.init_prior(**prior)
             model.load_state_dict(checkpoint["model_state_dict"])
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(f"checkpoint {path} does not fit this version of the model: {error}") from error
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())  # PyTorch names every tensor in a line of its own
+            reason = reason if len(reason) <= 300 else f"{reason[:300]} …"
+            raise ValueError(f"checkpoint {path} does not fit this version of the model: {reason}") from error
         return model.to(device).eval()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

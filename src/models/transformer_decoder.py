@@ -70,7 +70,8 @@ class CausalSelfAttention(nn.Module):
         )
         if cache is not None:
             key, value = cache.append(key, value)
-        attend = _attend_on_cpu if x.device.type == "cpu" else F.scaled_dot_product_attention
+        by_hand = x.device.type == "cpu" and cache is None  # for the one query of a step the fused kernel is faster
+        attend = _attend_on_cpu if by_hand else F.scaled_dot_product_attention
         attended = attend(query, key, value, dropout_p=self.dropout if self.training else 0.0, is_causal=cache is None)
         return self.project(attended.transpose(1, 2).flatten(2))
 
@@ -180,6 +181,14 @@ class AutoregressiveTransformer(nn.Module):
             require_positive(top_k=top_k)
         was_training = self.training
         self.eval()  # no dropout
+        try:
+            return self._draw(batch_size, temperature, top_k, generator)
+        finally:
+            self.train(was_training)
+
+    def _draw(
+        self, batch_size: int, temperature: float, top_k: int | None, generator: torch.Generator | None
+    ) -> Tensor:
         length = self.num_slots * self.num_codebooks
         caches = [KeyValueCache(length) for _ in self.layers]
         codes = torch.empty(batch_size, length, dtype=torch.int64, device=self.head.device)
@@ -189,12 +198,12 @@ class AutoregressiveTransformer(nn.Module):
             x = x + self.position_embedding[position]
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = layer(x, cache)
-            logits = (self.norm(x[:, 0]) @ self.head[block]).float() / temperature  # (B, K)
+            logits = (self.norm(x[:, 0]) @ self.head[block]).float()  # (B, K)
+            logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # no overflow at low temperatures
             if top_k is not None and top_k < self.codebook_size:
                 threshold = logits.topk(top_k).values[:, -1:]
                 logits = logits.masked_fill(logits < threshold, -torch.inf)
             drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
             codes[:, position] = drawn
             x = self.code_embedding[block, drawn].unsqueeze(1)
-        self.train(was_training)
         return codes.unflatten(1, (self.num_slots, self.num_codebooks))

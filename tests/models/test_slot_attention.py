@@ -436,11 +436,13 @@ def test_encoder_refuses_what_it_cannot_read() -> None:
         encoder(255 * (torch.arange(768) % 2).reshape(1, 3, 16, 16).float())
     with pytest.raises(ValueError, match=r"image values must lie in \[0, 1\], got \[nan, nan\]"):
         encoder(torch.full((1, 3, 16, 16), torch.nan))
-    with pytest.raises(TypeError, match=r"must be floating point in \[0, 1\], got torch.uint8: use image.float"):
+    with pytest.raises(TypeError, match=r"must be float32 in \[0, 1\], got torch.uint8: use image.float\(\) / 255"):
         encoder(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    with pytest.raises(TypeError, match=r"must be float32 in \[0, 1\], got torch.float64: use image.float\(\)$"):
+        encoder(torch.rand(1, 3, 16, 16, dtype=torch.float64))
     with pytest.raises(TypeError, match="must be a tensor.*got ndarray"):
         encoder(np.zeros((1, 3, 16, 16), dtype=np.float32))
-    with pytest.raises(ValueError, match="image_size=18.*choose image_size=16 or 20"):
+    with pytest.raises(ValueError, match="image_size=18 is not a multiple of 4: choose image_size=16 or 20$"):
         SlotAttentionEncoder(18)
 
 

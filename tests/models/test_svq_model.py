@@ -380,8 +380,15 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
         SVQ.from_checkpoint(tmp_path / "foreign.pth")
     state = make_model(slot_size=DIM + 2, code_dim=7).state_dict()
     other = save(make_model(), tmp_path / "other.pth", model_state_dict=state)
-    with pytest.raises(ValueError, match="other.pth does not fit this version of the model"):
+    with pytest.raises(ValueError, match="other.pth does not fit this version of the model") as refused:
         SVQ.from_checkpoint(other)
+    assert "\n" not in str(refused.value)
+    for key in ("model_config", "model_state_dict"):
+        content = torch.load(path, weights_only=True)
+        del content[key]
+        atomic_save(content, tmp_path / "incomplete.pth")
+        with pytest.raises(ValueError, match=f"incomplete.pth does not fit this version of the model: '{key}'"):
+            SVQ.from_checkpoint(tmp_path / "incomplete.pth")
     newer = save(make_model(), tmp_path / "newer.pth", model_config={**make_model().config, "num_eyes": 3})
     with pytest.raises(ValueError, match="newer.pth does not fit this version of the model.*num_eyes"):
         SVQ.from_checkpoint(newer)
@@ -401,14 +408,18 @@ def test_images_that_do_not_fit() -> None:
             act(torch.tensor([0.0, 255.0]).repeat(2, 3, SIZE, SIZE // 2))
         with pytest.raises(ValueError, match=r"values must lie in \[0, 1\], got \[-1, 1\]"):
             act(torch.tensor([-1.0, 1.0]).repeat(2, 3, SIZE, SIZE // 2))
-        with pytest.raises(TypeError, match=r"must be floating point in \[0, 1\], got torch.uint8"):
+        with pytest.raises(TypeError, match=r"must be float32 in \[0, 1\], got torch.uint8"):
             act(torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8))
+        with pytest.raises(TypeError, match=r"must be float32 in \[0, 1\], got torch.float64: use image.float\(\)"):
+            act(images().double())
+    with pytest.raises(ValueError, match=r"image had shape \(1, 3, 16, 16\) but its reconstruction \(4, 3, 16, 16\)"):
+        model.compute_loss(images(1), model(images(4)))
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("image_size", "in_channels", "num_slots", "num_iterations"),
+        *("image_size", "in_channels", "num_slots", "num_iterations", "slot_size"),
         *("num_codebooks", "codebook_size", "code_dim", "hidden_dim"),
     ],
 )
@@ -419,9 +430,9 @@ def test_sizes_must_be_positive_integers(name: str) -> None:
 
 
 def test_other_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match="12.*num_codebooks=5.*10 or 15"):
+    with pytest.raises(ValueError, match="slot_size=12 .*num_codebooks=5.*slot_size=10 or 15, or num_codebooks from"):
         make_model(num_codebooks=5)
-    with pytest.raises(ValueError, match="image_size=20.*16 or 24"):
+    with pytest.raises(ValueError, match="image_size=20 is not a multiple of 8: choose image_size=16 or 24$"):
         make_model(image_size=20)
     with pytest.raises(ValueError, match="unknown decoder 'mlp': choose one of cross_attention, cnn"):
         make_model(decoder="mlp")

@@ -183,7 +183,9 @@ def greedy(prior: AutoregressiveTransformer) -> Tensor:
     return codes
 
 
-@pytest.mark.parametrize("settings", [{"top_k": 1}, {"top_k": 1, "temperature": 5.0}, {"temperature": 1e-4}])
+@pytest.mark.parametrize(
+    "settings", [{"top_k": 1}, {"top_k": 1, "temperature": 5.0}, {"temperature": 1e-4}, {"temperature": 1e-45}]
+)
 def test_top_1_and_low_temperature_draw_the_likeliest_code(settings: dict) -> None:
     prior = make_prior()
     drawn = prior.sample(20, **settings)
@@ -214,6 +216,13 @@ def test_sampling_drops_nothing_out_and_restores_the_mode(training: bool) -> Non
     assert all(module.training is training for module in prior.modules())
     assert torch.equal(drawn, greedy(prior.eval()).expand(20, -1, -1))
     assert not drawn.requires_grad
+
+
+def test_the_mode_is_restored_when_sampling_fails() -> None:
+    prior = make_prior().train()
+    with pytest.raises(TypeError):
+        prior.sample(2, generator="not one")
+    assert all(module.training for module in prior.modules())
 
 
 def test_dropout_acts_in_training() -> None:
@@ -268,8 +277,12 @@ def test_wrong_codes() -> None:
             act(random_codes().mT)
         with pytest.raises(ValueError, match=r"codes must lie in \[0, 5\), got \[0, 5\]"):
             act(torch.tensor([[[0, 5], [0, 0], [0, 0]]]))
-        with pytest.raises(TypeError, match="codes must be integers, got torch.float32"):
+        with pytest.raises(TypeError, match="codes must be an int64 tensor, got torch.float32"):
             act(random_codes().float())
+        with pytest.raises(TypeError, match="codes must be an int64 tensor, got torch.int32"):
+            act(random_codes().int())
+        with pytest.raises(TypeError, match="codes must be an int64 tensor, got list"):
+            act(random_codes().tolist())
 
 
 def test_wrong_sampling_settings() -> None:

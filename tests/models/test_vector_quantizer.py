@@ -394,7 +394,7 @@ def test_wrong_slots_and_codes() -> None:
             quantizer.embed(codes)
     with pytest.raises(ValueError, match=r"codes had shape \(2, 3, 4\) but expected \(B, 4, 3\)"):
         quantizer.embed(torch.zeros(2, BLOCKS, SLOTS, dtype=torch.int64))
-    with pytest.raises(TypeError, match="codes must be integers, got torch.float32"):
+    with pytest.raises(TypeError, match="codes must be an int64 tensor, got torch.float32"):
         quantizer.embed(torch.zeros(2, SLOTS, BLOCKS))
 
 
