@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric, seed_everything
+from lightning_fabric.plugins.precision.amp import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..configs.errors import ConfigError, as_config_error
@@ -18,7 +19,13 @@ from ..utils.memory import keep_freed_memory
 from ..utils.precision import resolve_device, resolve_precision
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its device itself
-FABRIC_PRECISION = {"bf16": "bf16-mixed", "float32": "32-true"}
+
+
+class Autocast(MixedPrecision):
+    """Fabric's bf16 autocast, without its rounding of what goes into the model: images and losses stay float32."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
@@ -41,7 +48,7 @@ def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
     fabric = Fabric(
         accelerator=device,
         devices=devices,
-        precision=FABRIC_PRECISION[precision],  # type: ignore[arg-type]
+        plugins=[Autocast("bf16-mixed", device)] if precision == "bf16" else [],
         # The quantizer keeps its codebooks in step itself; copying buffers would cost time for nothing.
         strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True) if devices > 1 else "auto",
     )
