@@ -48,6 +48,9 @@ class SlotAttention(nn.Module):
         salience: weigh every input by a learned salience in (0, 1), and let a slot that owns little of it move
             little. Without it a plain background, shared out among the slots, drowns their objects in the mean, and
             slots without an object copy those of others. Our addition; False gives the published attention.
+        inhibition: how strongly a slot gives way, before it is updated, to larger slots that claim the same inputs:
+            what it loses in the competition, in logits, were all of its inputs claimed by one of them. Slots that
+            hold the same object are a fixed point of the published attention (0); here the larger one wins it.
         quantize_at: where a quantizer, if one is given to `forward`, acts: after the "last" iteration, or after "every"
             one, so that quantized slots enter the next (the paper).
     """
@@ -63,6 +66,7 @@ class SlotAttention(nn.Module):
         slot_init: str = "random",
         implicit: bool = True,
         salience: bool = True,
+        inhibition: float = 3.0,
         quantize_at: str = "last",
     ) -> None:
         super().__init__()
@@ -75,11 +79,14 @@ class SlotAttention(nn.Module):
             hidden_dim=hidden_dim,
         )
         require_divisible("slot_dim", slot_dim, "num_blocks", num_blocks)
+        if not inhibition >= 0:
+            raise ValueError(f"inhibition must not be negative, got {inhibition}")
         require_choice("slot_init", slot_init, SLOT_INITS)
         require_choice("quantize_at", quantize_at, QUANTIZE_AT)
         self.num_slots, self.slot_dim = num_slots, slot_dim
         self.num_iterations, self.num_blocks = num_iterations, num_blocks
-        self.slot_init, self.implicit, self.quantize_at = slot_init, implicit, quantize_at
+        self.slot_init, self.quantize_at = slot_init, quantize_at
+        self.implicit, self.inhibition = implicit, inhibition
 
         self.norm_inputs = nn.LayerNorm(input_dim)
         self.norm_slots = nn.LayerNorm(slot_dim)
@@ -134,8 +141,11 @@ class SlotAttention(nn.Module):
         quantizer: SemanticVectorQuantizer | None,
         last: bool,
     ) -> Slots:
-        queries = self.to_query(self.norm_slots(slots))
-        attention = torch.softmax(queries @ keys.mT, dim=1)  # (B, N, L), over slots: they compete
+        logits = self.to_query(self.norm_slots(slots)) @ keys.mT
+        attention = torch.softmax(logits, dim=1)  # (B, N, L), over slots: they compete
+        if self.inhibition:
+            claimed = claimed_by_larger(attention, 1 if salience is None else salience)
+            attention = torch.softmax(logits - self.inhibition * claimed, dim=1)
         if salience is None:
             weights = attention + _EPSILON
             weights = weights / weights.sum(dim=-1, keepdim=True)
@@ -163,6 +173,19 @@ class SlotAttention(nn.Module):
         return self.initial_mean + self.initial_log_std.exp() * noise
 
 
+def claimed_by_larger(attention: Tensor, salience: Tensor | float) -> Tensor:
+    """How much of what each slot owns is claimed by slots that own more, (B, N, 1): 0 nothing, 1 all of it by one.
+
+    `attention` (B, N, L) in [0, 1] sums to 1 over the slots; an input counts as much as its `salience` (B, 1, L).
+    Several larger slots add up, to at most N - 1.
+    """
+    owned = attention * salience
+    mass = owned.sum(dim=-1)  # (B, N)
+    shared = owned @ attention.mT  # (B, N, N)
+    larger = mass.unsqueeze(1) > mass.unsqueeze(2)  # [b, n, m]: slot m owns more than slot n
+    return (shared * larger).sum(dim=-1, keepdim=True) / (mass.unsqueeze(-1) + _EPSILON)
+
+
 class SlotAttentionEncoder(nn.Module):
     """Image → slots: four 5×5 convolutions, a position embedding, an MLP, and slot attention on its outputs.
 
@@ -176,7 +199,7 @@ class SlotAttentionEncoder(nn.Module):
         slot_size: D.
         hidden_dim: width of the convolutions and of the features.
         num_blocks: M, blocks a slot; 1 gives the ordinary slot attention.
-        slot_init, implicit, salience, quantize_at: see `SlotAttention`.
+        slot_init, implicit, salience, inhibition, quantize_at: see `SlotAttention`.
     """
 
     def __init__(
@@ -191,6 +214,7 @@ class SlotAttentionEncoder(nn.Module):
         slot_init: str = "random",
         implicit: bool = True,
         salience: bool = True,
+        inhibition: float = 3.0,
         quantize_at: str = "last",
     ) -> None:
         super().__init__()
@@ -222,6 +246,7 @@ class SlotAttentionEncoder(nn.Module):
             slot_init=slot_init,
             implicit=implicit,
             salience=salience,
+            inhibition=inhibition,
             quantize_at=quantize_at,
         )
 

@@ -11,7 +11,7 @@ from slot_attention import SlotAttention as ReferenceSlotAttention
 from torch import Tensor
 
 from src.models.position import coordinate_grid, fourier_features
-from src.models.slot_attention import SlotAttention, SlotAttentionEncoder
+from src.models.slot_attention import SlotAttention, SlotAttentionEncoder, claimed_by_larger
 from src.models.vector_quantizer import SemanticVectorQuantizer
 
 BATCH, LENGTH, SLOTS, DIM = 3, 11, 4, 8
@@ -33,8 +33,8 @@ def make_attention(**changes: object) -> SlotAttention:
     return attention
 
 
-# What Locatello et al. (2020) publish: no salience, and the gradient through all iterations.
-PUBLISHED = {"salience": False, "implicit": False}
+# What Locatello et al. (2020) publish: no salience, no inhibition, and the gradient through all iterations.
+PUBLISHED = {"salience": False, "inhibition": 0.0, "implicit": False}
 
 
 def make_quantizer(num_codebooks: int = 2) -> SemanticVectorQuantizer:
@@ -100,7 +100,8 @@ def test_equals_the_slot_attention_package(num_iterations: int) -> None:
 
 
 def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Algorithm 1 of Locatello et al. (2020), with salience if any, in float64, looping over scenes and blocks."""
+    """Algorithm 1 of Locatello et al. (2020), in float64, looping over scenes, slots and blocks; with salience and
+    inhibition, if any."""
     weights = {name: value.detach().double().numpy() for name, value in attention.named_parameters()}
 
     def layer_norm(x: np.ndarray, name: str | None = None) -> np.ndarray:
@@ -121,10 +122,19 @@ def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor
             queries = layer_norm(state, "norm_slots") @ weights["to_query.weight"].T
             logits = queries @ keys.T / math.sqrt(attention.slot_dim)
             attended = np.exp(logits) / np.exp(logits).sum(axis=0, keepdims=True)  # over slots
+            salience = np.ones((len(features), 1))
+            if attention.to_salience is not None:
+                salience = sigmoid(features @ weights["to_salience.weight"].T + weights["to_salience.bias"])
+            mass, claimed = (attended @ salience)[:, 0], np.zeros((len(state), 1))
+            for slot in range(len(state)):
+                for other in range(len(state)):
+                    if mass[other] > mass[slot]:
+                        claimed[slot] += (attended[slot] * attended[other]) @ salience / mass[slot]
+            logits = logits - attention.inhibition * claimed
+            attended = np.exp(logits) / np.exp(logits).sum(axis=0, keepdims=True)
             if attention.to_salience is None:
                 owned = (attended + 1e-8) / (attended + 1e-8).sum(axis=1, keepdims=True)
             else:
-                salience = sigmoid(features @ weights["to_salience.weight"].T + weights["to_salience.bias"])
                 owned = attended * salience.T / ((attended * salience.T).sum(axis=1, keepdims=True) + 1)
             updates = owned @ values
             parts = []
@@ -142,11 +152,12 @@ def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor
     return np.stack(results), np.stack(maps)
 
 
-@pytest.mark.parametrize("salience", [False, True])
+@pytest.mark.parametrize(("salience", "inhibition"), [(False, 0), (True, 0), (False, 2), (True, 3)])
 @pytest.mark.parametrize("slot_init", ["random", "learned"])
 @pytest.mark.parametrize("num_blocks", [1, 4])
-def test_equals_algorithm_1_in_float64(num_blocks: int, slot_init: str, salience: bool) -> None:
-    attention = make_attention(num_blocks=num_blocks, slot_init=slot_init, salience=salience, input_dim=5)
+def test_equals_algorithm_1_in_float64(num_blocks: int, slot_init: str, salience: bool, inhibition: float) -> None:
+    changes = {"num_blocks": num_blocks, "slot_init": slot_init, "salience": salience, "inhibition": inhibition}
+    attention = make_attention(**changes, input_dim=5)
     inputs = torch.randn(BATCH, LENGTH, 5)
     if slot_init == "random":
         noise = torch.randn(BATCH, SLOTS, DIM)
@@ -184,6 +195,34 @@ def test_slots_that_attend_nowhere_stay_finite(salience: bool) -> None:
     found.slots.sum().backward()
     assert found.slots.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in attention.parameters())
+
+
+def test_the_larger_of_two_slots_that_hold_the_same_inputs_wins_them() -> None:
+    """Slots alike stay alike in the published attention; a slot that holds other inputs is left alone by inhibition."""
+    start = torch.tensor([[[2.0, 0, 0, 0], [1.8, 0, 0, 0], [0, 0, 2.0, 0]]])
+    inputs = torch.eye(4)[[0, 0, 0, 0, 2, 2]].unsqueeze(0)
+
+    def owned(inhibition: float) -> Tensor:
+        attention = SlotAttention(3, 4, 4, num_iterations=1, salience=False, inhibition=inhibition)
+        attention.norm_slots = attention.norm_inputs = torch.nn.Identity()
+        for layer in (attention.to_query, attention.to_key):
+            torch.nn.init.eye_(layer.weight)
+            layer.weight.data *= 3
+        with torch.no_grad():
+            attention.initial_mean.zero_()
+            return attention(inputs, noise=start).attention[0].sum(-1)
+
+    free, inhibited = owned(0.0), owned(3.0)
+    assert free[0] / free[1] < 2.5 and inhibited[0] / inhibited[1] > 5
+    assert inhibited[2] >= free[2] - 0.1 and inhibited[2] > 1.9
+
+
+def test_shares_claimed_by_larger_slots_in_a_case_done_by_hand() -> None:
+    attention = torch.tensor([[[0.6, 0.0, 0.5], [0.4, 1.0, 0.5]]])
+    salience = torch.tensor([[[1.0, 0.5, 0.0]]])
+    # Masses 0.6 and 0.9; of the first slot's inputs the second claims 0.6 · 0.4.
+    expected = torch.tensor([[[0.6 * 0.4 / 0.6], [0.0]]])
+    torch.testing.assert_close(claimed_by_larger(attention, salience), expected)
 
 
 def test_inputs_without_salience_are_as_if_they_were_not_there() -> None:
