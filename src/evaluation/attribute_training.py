@@ -27,12 +27,15 @@ from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
 from .progress import progress_bar
 from .toy_scenes import definition, of_split
 
-VERSION = 2  # raise it with any change of the network, its training or its examples: kept files are then made anew
+# Networks of the usual data sets, trained longer, by `python -m benchmarks.attribute_networks`: with them everybody's
+# scenes are judged by the same network, and nobody waits for it.
+SHIPPED = Path(__file__).parent / "attribute_networks"
+VERSION = 3  # raise it with any change of the network, its training or its examples: kept files are then made anew
 FILE_FORMAT = "svq attribute network"
 PLACEMENTS = 6144  # scenes of the train split that examples are made from
 STEPS, BATCH = 640, 128
-ROUNDS = 8  # new examples are made this often
-EXAMPLES = 5120  # in each round; every one is used twice, each time with another degradation
+EXAMPLES = 5120  # made anew after every ROUND steps; each is used twice, with another degradation
+ROUND = 2 * EXAMPLES // BATCH
 # How often each kind is shown: what is hard to see, more often. Errors are measured on equally many of each.
 KIND_WEIGHTS = dict.fromkeys(KINDS, 2.0) | {"merged": 5.0, "blurred": 1.0, "ghost": 1.0, "empty": 0.5}
 LEARNING_RATE = 4e-3
@@ -72,8 +75,8 @@ def attribute_network(
     autocast: AbstractContextManager | None = None,
     progress: bool = True,
 ) -> tuple[AttributeNetwork, dict[str, Any]]:
-    """The attribute network of a data set and its measured errors: from its file, or trained now and then
-    kept.
+    """The attribute network of a data set and its measured errors: shipped with this package for the usual data sets;
+    else from its file, or trained now and then kept.
 
     Args:
         dataset: gives the definition; its own scenes are not used but the train split's to fit, the test
@@ -82,29 +85,33 @@ def attribute_network(
             definition, the network's version, seed and steps. A file that is missing, damaged or of something
             else is made anew. None: train, keep nothing.
         seed: of weights and examples.
-        steps: of `BATCH` pictures; None: `STEPS`.
+        steps: of `BATCH` pictures; None: those of the shipped network, or where none is shipped, `STEPS`.
         autocast: the context to compute the network in, such as `torch.autocast("cpu", torch.bfloat16)`.
 
     Returns:
-        the network in eval mode on `device`, and the report of `measure` with `seconds` of training added.
+        the network in eval mode on `device`, and the report of `measure` with `steps` and `seconds` of training added.
 
     Raises:
         TypeError: not a toy data set.
     """
-    steps = STEPS if steps is None else steps
-    wanted = {**definition(dataset), "version": VERSION, "network_seed": seed, "steps": steps}
-    key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
-    path = None if cache_dir is None else Path(cache_dir) / f"attribute_network_{key}.pth"
+    wanted = {
+        **definition(dataset),
+        "version": VERSION,
+        "network_seed": seed,
+        "steps": STEPS if steps is None else steps,
+    }
+    path = None if cache_dir is None else Path(cache_dir) / file_name(wanted)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    kept = _load(path, wanted)
+    kept = _load(_shipped(wanted), None) if steps is None else None
+    kept = kept or _load(path, wanted)
     if kept is not None:
         network.load_state_dict(kept["state_dict"])
         return network.eval(), kept["report"]
     start = time.perf_counter()
-    network = train(network, dataset, seed, steps, device, autocast, progress)
-    report = {"seconds": time.perf_counter() - start, **measure(network, dataset, seed)}
+    network = train(network, dataset, seed, wanted["steps"], device, autocast, progress)
+    report = {"steps": wanted["steps"], "seconds": time.perf_counter() - start, **measure(network, dataset, seed)}
     if path is not None:
         state = {name: value.cpu() for name, value in network.state_dict().items()}
         atomic_save({"format": FILE_FORMAT, "definition": wanted, "state_dict": state, "report": report}, path)
@@ -142,16 +149,14 @@ def train(
 
 def _batches(pool: LayerPool, steps: int, generator: torch.Generator) -> Iterator[Examples]:
     """`steps` batches; each round has new examples, and uses them all equally often."""
-    left = steps
-    while left > 0:
+    for first in range(0, steps, ROUND):
         examples = make_examples(pool, EXAMPLES, generator)
         count, device = len(examples.images), pool.coverage.device
-        wanted = min(-(-steps // ROUNDS), left)
-        uses = -(-wanted * BATCH // count)
+        wanted = BATCH * min(ROUND, steps - first)
+        uses = -(-wanted // count)
         order = [torch.randperm(count, generator=generator, device=device) for _ in range(uses)]
-        for index in torch.cat(order)[: wanted * BATCH].split(BATCH):
+        for index in torch.cat(order)[:wanted].split(BATCH):
             yield examples[index]
-        left -= wanted
 
 
 def make_examples(pool: LayerPool, count: int, generator: torch.Generator) -> Examples:
@@ -316,12 +321,22 @@ def _initialise(network: AttributeNetwork, seed: int) -> None:
                 parameter.copy_(value)
 
 
-def _load(path: Path | None, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The kept file if it is whole and of this definition, else None."""
+def file_name(wanted: dict[str, Any]) -> str:
+    """The name of the file of a network with this definition."""
+    key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    return f"attribute_network_{key}.pth"
+
+
+def _shipped(wanted: dict[str, Any]) -> Path:
+    return SHIPPED / file_name({key: value for key, value in wanted.items() if key != "steps"})
+
+
+def _load(path: Path | None, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The kept file if it is whole and of this definition (None: of any), else None."""
     if path is None or not path.is_file():
         return None
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
-        return kept if kept["format"] == FILE_FORMAT and kept["definition"] == wanted else None
+        return kept if kept["format"] == FILE_FORMAT and wanted in (None, kept["definition"]) else None
     except Exception:  # truncated or foreign files raise anything; all of them mean: make it anew
         return None

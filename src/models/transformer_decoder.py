@@ -84,9 +84,7 @@ class TransformerBlock(nn.Module):
         self.norm_attention = nn.LayerNorm(embed_dim)
         self.attention = CausalSelfAttention(embed_dim, num_heads, dropout)
         self.norm_mlp = nn.LayerNorm(embed_dim)
-        self.mlp = nn.Sequential(
-            nn.Linear(embed_dim, 4 * embed_dim), nn.GELU(approximate="tanh"), nn.Linear(4 * embed_dim, embed_dim)
-        )
+        self.mlp = nn.Sequential(nn.Linear(embed_dim, 4 * embed_dim), nn.GELU(), nn.Linear(4 * embed_dim, embed_dim))
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
@@ -153,7 +151,8 @@ class AutoregressiveTransformer(nn.Module):
 
     def nll(self, codes: Tensor) -> Tensor:
         """Negative log-likelihood of each code given those before it, (B, N, M) in nats."""
-        return F.cross_entropy(self(codes).movedim(-1, 1), codes, reduction="none")
+        logits = self(codes)  # checks the codes
+        return F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(codes.shape)
 
     @torch.no_grad()
     def sample(
