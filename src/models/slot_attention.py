@@ -49,8 +49,8 @@ class SlotAttention(nn.Module):
             little. Without it a plain background, shared out among the slots, drowns their objects in the mean, and
             slots without an object copy those of others. Our addition; False gives the published attention.
         inhibition: how strongly a slot gives way, before it is updated, to larger slots that claim the same inputs:
-            what it loses in the competition, in logits, were all of its inputs claimed by one of them. Slots that
-            hold the same object are a fixed point of the published attention (0); here the larger one wins it.
+            what it loses in the competition, in logits, for all that they claim of its inputs beyond chance. Slots
+            that hold the same object are a fixed point of the published attention (0); here the larger one wins it.
         quantize_at: where a quantizer, if one is given to `forward`, acts: after the "last" iteration, or after "every"
             one, so that quantized slots enter the next (the paper).
     """
@@ -174,16 +174,17 @@ class SlotAttention(nn.Module):
 
 
 def claimed_by_larger(attention: Tensor, salience: Tensor | float) -> Tensor:
-    """How much of what each slot owns is claimed by slots that own more, (B, N, 1): 0 nothing, 1 all of it by one.
+    """How much of what each slot owns is claimed by slots that own more, beyond chance, (B, N, 1): 0 means nothing.
 
     `attention` (B, N, L) in [0, 1] sums to 1 over the slots; an input counts as much as its `salience` (B, 1, L).
-    Several larger slots add up, to at most N - 1.
+    Chance is 1 / N from each larger slot, as among slots that do not differ yet: early in training those would
+    otherwise all give way to one.
     """
     owned = attention * salience
     mass = owned.sum(dim=-1)  # (B, N)
-    shared = owned @ attention.mT  # (B, N, N)
+    claimed = owned @ attention.mT / (mass.unsqueeze(-1) + _EPSILON) - 1 / attention.shape[1]  # (B, N, N)
     larger = mass.unsqueeze(1) > mass.unsqueeze(2)  # [b, n, m]: slot m owns more than slot n
-    return (shared * larger).sum(dim=-1, keepdim=True) / (mass.unsqueeze(-1) + _EPSILON)
+    return (F.relu(claimed) * larger).sum(dim=-1, keepdim=True)
 
 
 class SlotAttentionEncoder(nn.Module):

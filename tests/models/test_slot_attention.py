@@ -129,7 +129,8 @@ def numpy_slot_attention(attention: SlotAttention, inputs: Tensor, slots: Tensor
             for slot in range(len(state)):
                 for other in range(len(state)):
                     if mass[other] > mass[slot]:
-                        claimed[slot] += (attended[slot] * attended[other]) @ salience / mass[slot]
+                        share = (attended[slot] * attended[other]) @ salience / mass[slot]
+                        claimed[slot] += np.maximum(share - 1 / len(state), 0)
             logits = logits - attention.inhibition * claimed
             attended = np.exp(logits) / np.exp(logits).sum(axis=0, keepdims=True)
             if attention.to_salience is None:
@@ -218,11 +219,12 @@ def test_the_larger_of_two_slots_that_hold_the_same_inputs_wins_them() -> None:
 
 
 def test_shares_claimed_by_larger_slots_in_a_case_done_by_hand() -> None:
-    attention = torch.tensor([[[0.6, 0.0, 0.5], [0.4, 1.0, 0.5]]])
-    salience = torch.tensor([[[1.0, 0.5, 0.0]]])
-    # Masses 0.6 and 0.9; of the first slot's inputs the second claims 0.6 · 0.4.
-    expected = torch.tensor([[[0.6 * 0.4 / 0.6], [0.0]]])
+    attention = torch.tensor([[[0.4, 0.0], [0.6, 0.0], [0.0, 1.0]]])
+    salience = torch.tensor([[[1.0, 0.5]]])
+    # They own 0.4, 0.6 and 0.5. The second claims 0.4 · 0.6 of what the first owns, and nothing of the third's.
+    expected = torch.tensor([[[0.6 - 1 / 3], [0.0], [0.0]]])
     torch.testing.assert_close(claimed_by_larger(attention, salience), expected)
+    assert claimed_by_larger(torch.full((1, 4, 3), 0.25), 1).max() == 0  # slots alike inhibit nobody
 
 
 def test_inputs_without_salience_are_as_if_they_were_not_there() -> None:
