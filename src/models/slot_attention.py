@@ -15,6 +15,7 @@ from .vector_quantizer import SemanticVectorQuantizer
 
 SLOT_INITS = ("random", "learned")
 QUANTIZE_AT = ("last", "every")
+_QUERY_GAIN = 8  # attention logits start with a standard deviation of about 3
 _EPSILON = 1e-8  # keeps the weighted mean of a slot that attends nowhere finite
 
 
@@ -93,6 +94,9 @@ class SlotAttention(nn.Module):
         self.to_key = nn.Linear(input_dim, slot_dim, bias=False)
         self.to_value = nn.Linear(input_dim, slot_dim, bias=False)
         self.to_query = nn.Linear(slot_dim, slot_dim, bias=False)
+        with torch.no_grad():
+            # With the usual small start all slots attend to everything alike, become alike, and may stay so for good.
+            self.to_query.weight.mul_(_QUERY_GAIN)
         self.to_salience = nn.Linear(input_dim, 1) if salience else None
         block_dim = slot_dim // num_blocks
         self.gru = BlockGRUCell(num_blocks, block_dim)

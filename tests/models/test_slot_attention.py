@@ -198,6 +198,17 @@ def test_slots_that_attend_nowhere_stay_finite(salience: bool) -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in attention.parameters())
 
 
+@pytest.mark.parametrize("slot_init", ["random", "learned"])
+def test_untrained_slots_attend_to_different_inputs(slot_init: str) -> None:
+    """Slots that all start by attending to everything become alike, and training may never part them."""
+    attention = SlotAttention(5, 64, 64, slot_init=slot_init, inhibition=0.0)
+    with torch.no_grad():
+        found = attention(torch.randn(16, 64, 64))
+    most = found.attention.amax(dim=1)
+    assert most.mean() > 0.6  # 0.2 would be all alike
+    assert torch.cdist(found.slots, found.slots).mean() > 0.5
+
+
 def test_the_larger_of_two_slots_that_hold_the_same_inputs_wins_them() -> None:
     """Slots alike stay alike in the published attention; a slot that holds other inputs is left alone by inhibition."""
     start = torch.tensor([[[2.0, 0, 0, 0], [1.8, 0, 0, 0], [0, 0, 2.0, 0]]])
