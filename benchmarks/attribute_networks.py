@@ -23,7 +23,7 @@ from src.evaluation.toy_scenes import definition
 from src.training.results import commit, hardware, write_json
 from src.utils.precision import autocast, resolve_precision
 
-STEPS = 3000
+STEPS = 2000
 DATA = ("shapes:black", "shapes:random")
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "attribute_networks.json"
 
