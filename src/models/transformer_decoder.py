@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -129,6 +131,8 @@ class AutoregressiveTransformer(nn.Module):
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_codebooks, codebook_size
         length = num_slots * num_codebooks
+        # The weights fit any number of heads but mean another thing, so the number is kept with them.
+        self.register_buffer("num_heads", torch.tensor(num_heads))
         self.code_embedding = nn.Parameter(torch.randn(num_codebooks, codebook_size, embed_dim) * 0.02)
         self.begin = nn.Parameter(torch.randn(embed_dim) * 0.02)
         self.position_embedding = nn.Parameter(torch.randn(length, embed_dim) * 0.02)
@@ -136,6 +140,14 @@ class AutoregressiveTransformer(nn.Module):
         self.layers = nn.ModuleList(TransformerBlock(embed_dim, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(embed_dim)
         self.head = nn.Parameter(torch.randn(num_codebooks, embed_dim, codebook_size) * 0.02)
+
+    num_heads: Tensor
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        loaded = state_dict.get(f"{prefix}num_heads")
+        if loaded is not None and int(loaded) != int(self.num_heads):
+            raise RuntimeError(f"the weights are those of a prior with num_heads={int(loaded)}, not {self.num_heads}")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Teacher forcing: `codes` (B, N, M) → logits (B, N, M, K), those of a position given all before it."""

@@ -67,7 +67,7 @@ class SemanticVectorQuantizer(nn.Module):
         require_divisible("slot_dim", slot_dim, "num_codebooks", num_codebooks)
         if not 0 <= decay < 1 or not 0 <= revive_below < 1:
             raise ValueError(f"decay and revive_below must lie in [0, 1), got {decay} and {revive_below}")
-        if commitment_cost < 0:
+        if not commitment_cost >= 0:
             raise ValueError(f"commitment_cost must not be negative, got {commitment_cost}")
         self.num_slots, self.slot_dim = num_slots, slot_dim
         self.num_codebooks, self.codebook_size, self.code_dim = num_codebooks, codebook_size, code_dim

@@ -308,13 +308,13 @@ def test_loading_leaves_the_given_state_dict_alone() -> None:
     assert list(state) == names
 
 
-@pytest.mark.parametrize("wrong", [{"embed_dim": 32}, {"num_layers": 2}])
+@pytest.mark.parametrize("wrong", [{"embed_dim": 32}, {"num_layers": 2}, {"num_heads": 4}])
 def test_a_prior_of_another_size_is_refused_in_one_line(wrong: dict) -> None:
     model, state = trained_state()
     other = make_model()
     other.load_state_dict(state)
     with pytest.raises(
-        RuntimeError, match=r"loaded prior \(embed_dim=16\) does not fit init_prior\(.*use the sizes"
+        RuntimeError, match=r"loaded prior \(embed_dim=16, num_heads=2\) does not fit init_prior\(.*use the sizes"
     ) as e:
         other.init_prior(**{**PRIOR, **wrong})
     assert "\n" not in str(e.value)

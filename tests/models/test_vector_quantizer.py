@@ -410,6 +410,8 @@ def test_other_wrong_arguments() -> None:
         make_quantizer(slot_dim=16)
     with pytest.raises(ValueError, match="commitment_cost must not be negative, got -0.1"):
         make_quantizer(commitment_cost=-0.1)
+    with pytest.raises(ValueError, match="commitment_cost must not be negative, got nan"):
+        make_quantizer(commitment_cost=float("nan"))
     with pytest.raises(ValueError, match=r"decay and revive_below must lie in \[0, 1\), got 1.0 and 0.05"):
         make_quantizer(decay=1.0)
     with pytest.raises(ValueError, match=r"decay and revive_below must lie in \[0, 1\), got 0.99 and -1"):
