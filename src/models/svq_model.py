@@ -207,8 +207,9 @@ class SVQ(nn.Module):
                 saved_dim = state["begin"].shape[0] if "begin" in state else "unknown"
                 saved_heads = int(state["num_heads"]) if "num_heads" in state else "unknown"
                 raise RuntimeError(
-                    f"the loaded prior (embed_dim={saved_dim}, num_heads={saved_heads}) does not fit init_prior(embed_dim={embed_dim}, "
-                    f"num_heads={num_heads}, num_layers={num_layers}): use the sizes it was trained with"
+                    f"the loaded prior (embed_dim={saved_dim}, num_heads={saved_heads}) does not fit "
+                    f"init_prior(embed_dim={embed_dim}, num_heads={num_heads}, num_layers={num_layers}): "
+                    "use the sizes it was trained with"
                 ) from error
             self._prior_state = {}
         self.prior = prior.train(self.training)
