@@ -17,28 +17,25 @@ from pathlib import Path
 import torch
 
 from src.data.toy_datasets import make_dataset
-from src.evaluation import attribute_training
-from src.evaluation.attribute_training import SHIPPED, attribute_network, file_name
-from src.evaluation.toy_scenes import definition
+from src.evaluation.attribute_training import SHIPPED, attribute_network, file_name, network_definition
 from src.training.results import commit, hardware, write_json
 from src.utils.precision import autocast, resolve_precision
 
-STEPS = 2000
 DATA = ("shapes:black", "shapes:random")
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "attribute_networks.json"
 
 
-def make(data: str, steps: int) -> None:
+def make(data: str) -> None:
     """Trains the network of `data`, "name:background", ships it, and adds its report to the results."""
     name, background = data.split(":")
     dataset = make_dataset(name, num_samples=1, background=background)
-    target = SHIPPED / file_name({**definition(dataset), "version": attribute_training.VERSION, "network_seed": 0})
+    target = SHIPPED / file_name(network_definition(dataset))
     if target.exists():
         print(f"{data}: {target.name} is there")
         return
     with tempfile.TemporaryDirectory() as folder:
         precision = autocast(resolve_precision("auto", "cpu"), "cpu")
-        _, report = attribute_network(dataset, folder, steps=steps, autocast=precision)
+        _, report = attribute_network(dataset, folder, autocast=precision)
         (trained,) = Path(folder).iterdir()
         SHIPPED.mkdir(exist_ok=True)
         target.write_bytes(trained.read_bytes())
@@ -57,7 +54,5 @@ def make(data: str, steps: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*", default=DATA, help=f"name:background (all: {' '.join(DATA)})")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    arguments = parser.parse_args()
-    for wanted in arguments.data:
-        make(wanted, arguments.steps)
+    for wanted in parser.parse_args().data:
+        make(wanted)

@@ -27,13 +27,13 @@ from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
 from .progress import progress_bar
 from .toy_scenes import definition, of_split
 
-# Networks of the usual data sets, trained longer, by `python -m benchmarks.attribute_networks`: with them everybody's
-# scenes are judged by the same network, and nobody waits for it.
+# Networks of the usual data sets, made by `python -m benchmarks.attribute_networks`: everybody's scenes are judged by
+# the same one, and nobody waits for it.
 SHIPPED = Path(__file__).parent / "attribute_networks"
 VERSION = 3  # raise it with any change of the network, its training or its examples: kept files are then made anew
 FILE_FORMAT = "svq attribute network"
 PLACEMENTS = 6144  # scenes of the train split that examples are made from
-STEPS, BATCH = 640, 128
+STEPS, BATCH = 2000, 128
 EXAMPLES = 5120  # made anew after every ROUND steps; each is used twice, with another degradation
 ROUND = 2 * EXAMPLES // BATCH
 # How often each kind is shown: what is hard to see, more often. Errors are measured on equally many of each.
@@ -85,7 +85,7 @@ def attribute_network(
             definition, the network's version, seed and steps. A file that is missing, damaged or of something
             else is made anew. None: train, keep nothing.
         seed: of weights and examples.
-        steps: of `BATCH` pictures; None: those of the shipped network, or where none is shipped, `STEPS`.
+        steps: of `BATCH` pictures; None: `STEPS`.
         autocast: the context to compute the network in, such as `torch.autocast("cpu", torch.bfloat16)`.
 
     Returns:
@@ -94,18 +94,12 @@ def attribute_network(
     Raises:
         TypeError: not a toy data set.
     """
-    wanted = {
-        **definition(dataset),
-        "version": VERSION,
-        "network_seed": seed,
-        "steps": STEPS if steps is None else steps,
-    }
+    wanted = network_definition(dataset, seed, steps)
     path = None if cache_dir is None else Path(cache_dir) / file_name(wanted)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    kept = _load(_shipped(wanted), None) if steps is None else None
-    kept = kept or _load(path, wanted)
+    kept = _load(SHIPPED / file_name(wanted), wanted) or _load(path, wanted)
     if kept is not None:
         network.load_state_dict(kept["state_dict"])
         return network.eval(), kept["report"]
@@ -321,22 +315,24 @@ def _initialise(network: AttributeNetwork, seed: int) -> None:
                 parameter.copy_(value)
 
 
+def network_definition(dataset: ToyDataset, seed: int = 0, steps: int | None = None) -> dict[str, Any]:
+    """All that a network depends on."""
+    chosen = STEPS if steps is None else steps
+    return {**definition(dataset), "version": VERSION, "network_seed": seed, "steps": chosen}
+
+
 def file_name(wanted: dict[str, Any]) -> str:
-    """The name of the file of a network with this definition."""
+    """The name of the file of the network with this definition."""
     key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
     return f"attribute_network_{key}.pth"
 
 
-def _shipped(wanted: dict[str, Any]) -> Path:
-    return SHIPPED / file_name({key: value for key, value in wanted.items() if key != "steps"})
-
-
-def _load(path: Path | None, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The kept file if it is whole and of this definition (None: of any), else None."""
+def _load(path: Path | None, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The kept file if it is whole and of this definition, else None."""
     if path is None or not path.is_file():
         return None
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
-        return kept if kept["format"] == FILE_FORMAT and wanted in (None, kept["definition"]) else None
+        return kept if kept["format"] == FILE_FORMAT and kept["definition"] == wanted else None
     except Exception:  # truncated or foreign files raise anything; all of them mean: make it anew
         return None
