@@ -77,7 +77,7 @@ def run_phase(phase: Phase, session: Session) -> None:
             state.step = step + 1
             last = state.step == phase.steps
             if state.step % every.log_every == 0 or last:
-                live |= metrics
+                live = metrics | {key: value for key, value in live.items() if key == "val_loss"}
                 session.board.scalars(phase.name, {**metrics, "learning_rate": rate, "gradient_norm": norm}, state.step)
             if state.step % every.eval_every == 0 or last:
                 validation = phase.validate()
