@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .codes import FACTORS
-from .segmentation import fg_ari, match_objects, mean_iou
+from .segmentation import fg_ari, match_objects, mean_iou, segment
 
 
 class Scenes(Protocol):
@@ -87,7 +87,7 @@ def run_model(
         with autocast or nullcontext():
             outputs = model(image)
         true_masks = instances[rows, None] == number[:, None, None]  # (B, S, H, W)
-        predicted = outputs["masks"].float().cpu()
+        predicted = segment(outputs["masks"].float().cpu())
         mse = (outputs["recon"].float() - image).square().mean(dim=(1, 2, 3)).cpu()
         slot = match_objects(true_masks, predicted)
         scene, k = torch.nonzero(slot >= 0, as_tuple=True)

@@ -67,7 +67,7 @@ class SlotAttention(nn.Module):
         slot_init: str = "random",
         implicit: bool = True,
         salience: bool = True,
-        inhibition: float = 5.0,
+        inhibition: float = 3.0,
         quantize_at: str = "last",
     ) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class SlotAttentionEncoder(nn.Module):
         slot_init: str = "random",
         implicit: bool = True,
         salience: bool = True,
-        inhibition: float = 5.0,
+        inhibition: float = 3.0,
         quantize_at: str = "last",
     ) -> None:
         super().__init__()
