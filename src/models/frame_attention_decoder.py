@@ -9,20 +9,23 @@ from torch import Tensor, nn
 
 WAVES = 10  # cosines along each side of a frame
 REACH = 0.4  # half-width of the part of a frame that is seen well, where the image goes from -1 to 1
+# Logarithm of a frame's zoom, its middle and how far it goes. Frames that could get wider than this (0.74 to 2 times) did
+# so early in training in some seeds, and their waves then were too long for corners.
+ZOOM = (0.2, 0.5)
 DAMPING = 0.9  # of each wave against the one before: coarse first, fine later
 
 
 class FrameAttentionDecoder(nn.Module):
     """Cross-attention from pixels to slots, with positions relative to each slot.
 
-    A slot names its frame, a centre c and a size r, and two sets of coefficients. A pixel at p has in the frame of
-    slot n the coordinates u = tanh((p - c_n) / (r_n · REACH)), and as features the products of cosines of them,
+    A slot names its frame, a centre c and a zoom r, and two sets of coefficients. A pixel at p has in the frame of
+    slot n the coordinates u = tanh((p - c_n) · r_n / REACH), and as features the products of cosines of them,
 
         q(p, n) = [cos(i π (u_y + 1) / 2) · cos(j π (u_x + 1) / 2)]  for 0 ≤ i, j < WAVES.
 
     Query times key, q(p, n) · key(n), is the logit of the pixel's attention to the slot, whose softmax over the slots
     of the scene is the mask; q(p, n) · value(n) is what the slot paints there. Coefficients come from an MLP on the
-    slot. Seen from its centre and in its size an object looks the same everywhere, so its shape need not be learned
+    slot. Seen from its centre and at its zoom an object looks the same everywhere, so its shape need not be learned
     anew for every place (Biza et al. 2023 give the encoder such frames); cosines of both axes factorise, so that whole
     images cost two small products; tanh sees the neighbourhood of the centre well and leaves one number for all that
     lies far away, a slot's background.
@@ -66,7 +69,7 @@ class FrameAttentionDecoder(nn.Module):
     def frame_features(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines of every column's and every row's place in each slot's frame, 2 × (B, N, H, WAVES)."""
         x, y, size = self.to_frame(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each
-        zoom = torch.exp(torch.tanh(size)) / REACH  # objects up to e times smaller or larger than usual
+        zoom = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(size)) / REACH
 
         def features(centre: Tensor) -> Tensor:
             seen = torch.tanh((self.pixels - centre) * zoom) + 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.models.frame_attention_decoder import DAMPING, REACH, WAVES, FrameAttentionDecoder
+from src.models.frame_attention_decoder import DAMPING, REACH, WAVES, ZOOM, FrameAttentionDecoder
 
 BATCH, SLOTS, DIM, SIZE = 2, 3, 6, 16
 
@@ -26,7 +26,7 @@ def test_equals_its_formula_pixel_by_pixel(decoder: FrameAttentionDecoder) -> No
     coefficients = decoder.to_coefficients(slots).detach().double().numpy()
     for scene, slot, row, column in [(0, 0, 0, 0), (1, 2, 5, 11), (0, 1, 15, 3), (1, 0, 8, 8)]:
         x, y, size = frames[scene, slot]
-        width = REACH / math.exp(math.tanh(size))
+        width = REACH / math.exp(ZOOM[0] + ZOOM[1] * math.tanh(size))
         seen_x = math.tanh(((column + 0.5) * 2 / SIZE - 1 - x) / width)
         seen_y = math.tanh(((row + 0.5) * 2 / SIZE - 1 - y) / width)
         total = np.zeros(3)
@@ -61,7 +61,7 @@ def test_size_scales_what_is_painted_about_its_centre(decoder: FrameAttentionDec
         decoder.to_frame.bias.copy_(torch.tensor([0.0, 0.0, -10.0]))  # tanh: as wide as frames get
         wide = torch.cat(decoder(slots), dim=2)
         decoder.to_frame.bias[2] = 10.0
-        decoder.pixels /= math.exp(2)  # what lies e² times nearer to the centre
+        decoder.pixels /= math.exp(2 * ZOOM[1])  # what lies as much nearer to the centre
         narrow = torch.cat(decoder(slots), dim=2)
     torch.testing.assert_close(narrow, wide, rtol=1e-4, atol=1e-5)
 
