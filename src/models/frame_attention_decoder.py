@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 WAVES = 10  # cosines along each side of a frame
 REACH = 0.4  # half-width of the part of a frame that is seen well, where the image goes from -1 to 1
-# Logarithm of a frame's zoom: its middle and how far it goes (0.74 to 2 times). Frames that could get wider did so early
-# in training in some seeds, and their waves were then too long for corners.
+# Logarithm of a frame's zoom: its middle and how far it goes (0.74 to 2 times). Where frames could get wider, those of
+# some seeds did so early, and their waves were then too long for corners.
 ZOOM = (0.2, 0.5)
 DAMPING = 0.9  # of each wave against the one before: coarse first, fine later
 
