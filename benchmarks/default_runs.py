@@ -79,10 +79,11 @@ def run_seed(seed: int, folder: Path, settings: list[str]) -> None:
 def summarize(folder: Path) -> str:
     """A Markdown table over the seeds in `folder`: every seed, then mean ± standard deviation."""
     runs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("seed_*.json"))}
-    first = next(iter(runs.values()))
+    made_by = ["; ".join(dict.fromkeys(str(run[key]) for run in runs.values())) for key in ("hardware", "torch")]
     lines = [
-        f"{len(runs)} seeds, {first['hardware']}, PyTorch {first['torch']}, {first['precision']}, "
-        f"commit {str(first['commit'])[:10]}.",
+        f"Seeds: {len(runs)}. {made_by[0]}. PyTorch {made_by[1]}, "
+        f"{'; '.join(dict.fromkeys(run['precision'] for run in runs.values()))}, "
+        f"commit {'; '.join(dict.fromkeys(str(run['commit'])[:10] for run in runs.values()))}.",
         "",
         "| what | bar | " + " | ".join(name.replace("_", " ") for name in runs) + " | mean ± std |",
         "|---|---|" + "---|" * (len(runs) + 1),

@@ -133,7 +133,7 @@ def test_every_key_is_read_by_a_run(tmp_path, monkeypatch):
     for module in ("run", "session"):
         monkeypatch.setattr(f"src.training.{module}.plain", lambda _: plain)
     monkeypatch.setattr("src.training.build.fields", lambda recorder: fields(recorder._config))
-    train(Recorder(config, "", seen), Invocation(tmp_path / "run"))  # type: ignore[arg-type]
+    train(Recorder(config, "", seen), Invocation(tmp_path / "run"))
     # Hydra itself reads what names the folder of the run.
     hydra = yaml.safe_load((CONFIGS / "config.yaml").read_text())["hydra"]
     seen |= set(re.findall(r"\$\{(\w+)\}", str(hydra)))
@@ -146,7 +146,7 @@ def test_every_key_is_read_by_generate(tmp_path):
     words = [f"checkpoint={tmp_path / 'checkpoints' / BEST}", f"output={tmp_path}", "num_images=2", "dpi=40"]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = launch.to_object(compose("generate", words), GenerateConfig)
-    write_samples(Recorder(config, "", seen))  # type: ignore[arg-type]
+    write_samples(Recorder(config, "", seen))
     assert leaves(GenerateConfig) - seen == set()
 
 

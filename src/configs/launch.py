@@ -124,7 +124,8 @@ def to_object(composed: DictConfig, schema: type[Config]) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     check(config)
-    return config  # type: ignore[return-value]
+    assert isinstance(config, schema)
+    return config
 
 
 def plain(config: Any) -> dict[str, Any]:

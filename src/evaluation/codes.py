@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 FACTORS = ("colour", "shape", "size", "x", "y")
@@ -37,13 +38,13 @@ def factor_labels(factors: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]
 
 def entropy(labels: NDArray[np.integer]) -> float:
     """Entropy of labels >= 0, in nats."""
-    return _entropy(np.bincount(labels))
+    return float(stats.entropy(np.bincount(labels)))
 
 
 def mutual_information(a: NDArray[np.integer], b: NDArray[np.integer]) -> float:
     """Mutual information of labels (O,) and (O,), in nats, from their joint histogram, bias included."""
     joint = np.bincount(a * (int(b.max()) + 1) + b)
-    return entropy(a) + entropy(b) - _entropy(joint)
+    return entropy(a) + entropy(b) - float(stats.entropy(joint))
 
 
 def block_factor_matrix(
@@ -130,10 +131,5 @@ def codebook_use(codes: NDArray[np.integer], codebook_size: int) -> dict[str, ND
     return {
         "counts": counts,
         "share_used": (counts > 0).mean(axis=1),
-        "perplexity": np.array([np.exp(_entropy(count)) for count in counts]),
+        "perplexity": np.exp(stats.entropy(counts, axis=1)),
     }
-
-
-def _entropy(counts: NDArray[np.integer]) -> float:
-    share = counts[counts > 0] / counts.sum()
-    return float(-(share * np.log(share)).sum())

@@ -109,7 +109,8 @@ def _fit(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A layer with PyTorch's default weights, drawn without moving anyone else's random numbers."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    assert isinstance(layer, nn.Linear)
     bound = inputs**-0.5
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
-    return layer  # type: ignore[return-value]
+    return layer

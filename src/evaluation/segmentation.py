@@ -19,7 +19,7 @@ def segment(predicted_masks: Tensor) -> Tensor:
         raise ValueError(
             f"predicted masks had shape {tuple(predicted_masks.shape)} but expected (B, N, 1, H, W), one mask per slot"
         )
-    return predicted_masks[:, :, 0].movedim(1, -1).contiguous().argmax(dim=-1)  # three times faster than over dim 1
+    return predicted_masks[:, :, 0].movedim(1, -1).contiguous().argmax(dim=-1)
 
 
 def fg_ari(true_masks: Tensor, predicted: Tensor) -> Tensor:

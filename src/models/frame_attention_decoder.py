@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .position import pixel_centres
+
 WAVES = 10  # cosines along each side of a frame
 REACH = 0.4  # half-width of the part of a frame that is seen well, where the image goes from -1 to 1
 # Logarithm of a frame's zoom: its middle and how far it goes (0.74 to 2 times). Where frames could get wider, those of
@@ -21,7 +23,7 @@ class FrameAttentionDecoder(nn.Module):
     A slot names its frame, a centre c and a zoom r, and two sets of coefficients. A pixel at p has in the frame of
     slot n the coordinates u = tanh((p - c_n) · r_n / REACH), and as features the products of cosines of them,
 
-        q(p, n) = [cos(i π (u_y + 1) / 2) · cos(j π (u_x + 1) / 2)]  for 0 ≤ i, j < WAVES.
+        q(p, n) = [DAMPING^(i + j) · cos(i π (u_y + 1) / 2) · cos(j π (u_x + 1) / 2)]  for 0 ≤ i, j < WAVES.
 
     Query times key, q(p, n) · key(n), is the logit of the pixel's attention to the slot, whose softmax over the slots
     of the scene is the mask; q(p, n) · value(n) is what the slot paints there. Coefficients come from an MLP on the
@@ -44,7 +46,7 @@ class FrameAttentionDecoder(nn.Module):
     def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.register_buffer("pixels", (torch.arange(image_size) + 0.5) * (2 / image_size) - 1, persistent=False)
+        self.register_buffer("pixels", pixel_centres(image_size), persistent=False)
         self.register_buffer("waves", torch.arange(WAVES) * (math.pi / 2), persistent=False)
         self.register_buffer("damping", DAMPING ** torch.arange(WAVES), persistent=False)
         self.to_frame = nn.Linear(slot_dim, 3)
@@ -68,11 +70,11 @@ class FrameAttentionDecoder(nn.Module):
 
     def frame_features(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines of every column's and every row's place in each slot's frame, 2 × (B, N, H, WAVES)."""
-        x, y, size = self.to_frame(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each
-        zoom = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(size)) / REACH
+        x, y, zoom = self.to_frame(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each
+        scale = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(zoom)) / REACH
 
         def features(centre: Tensor) -> Tensor:
-            seen = torch.tanh((self.pixels - centre) * zoom) + 1
+            seen = torch.tanh((self.pixels - centre) * scale) + 1
             return torch.cos(seen.unsqueeze(-1) * self.waves) * self.damping
 
         return features(x), features(y)

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 
+def pixel_centres(size: int) -> Tensor:
+    """Centres (size,) of `size` equal cells that divide [-1, 1]."""
+    return (torch.arange(size) + 0.5) * (2 / size) - 1
+
+
 def coordinate_grid(height: int, width: int) -> Tensor:
     """Centres of the cells of a `height` × `width` grid.
 
     Returns a tensor (height · width, 2) of (x, y) in [-1, 1], x to the right and y downwards, row by row.
     """
-    ys = (torch.arange(height) + 0.5) * (2 / height) - 1
-    xs = (torch.arange(width) + 0.5) * (2 / width) - 1
-    y, x = torch.meshgrid(ys, xs, indexing="ij")
+    y, x = torch.meshgrid(pixel_centres(height), pixel_centres(width), indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2)
 
 

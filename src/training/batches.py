@@ -64,7 +64,7 @@ class _Gather(Dataset):
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
 
-    def __getitem__(self, index: Tensor) -> Tensor:  # type: ignore[override]
+    def __getitem__(self, index: Tensor) -> Tensor:
         return self.rows[index]
 
 

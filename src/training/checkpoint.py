@@ -159,10 +159,17 @@ def _contiguous(value: Tensor) -> Tensor:
 
 def rng_state() -> dict[str, Any]:
     """The state of every generator that training may draw from, in plain containers."""
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    numpy_state = np.random.get_state(legacy=False)
+    mersenne = numpy_state["state"]
     return {
         "python": random.getstate(),
-        "numpy": (name, keys.tolist(), position, has_gauss, cached),  # type: ignore[union-attr]
+        "numpy": (
+            numpy_state["bit_generator"],
+            mersenne["key"].tolist(),
+            mersenne["pos"],
+            numpy_state["has_gauss"],
+            numpy_state["gauss"],
+        ),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }

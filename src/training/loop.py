@@ -108,7 +108,8 @@ def run_phase(phase: Phase, session: Session) -> None:
 def clip_gradients(fabric: Fabric, phase: Phase) -> float:
     """Scales the gradient down to the phase's largest global norm; returns the norm it had."""
     norm = fabric.clip_gradients(phase.model, phase.optimizer, max_norm=phase.grad_clip, error_if_nonfinite=False)
-    return float(norm)  # type: ignore[arg-type]
+    assert norm is not None  # a largest norm was given
+    return float(norm)
 
 
 def _require_finite(phase: Phase, session: Session, step: int, **values: float) -> None:
@@ -130,5 +131,6 @@ def _stop_signal(session: Session) -> int:
     number = session.stop.number or 0
     if session.fabric.world_size > 1:
         total = session.fabric.all_reduce(torch.tensor(number), reduce_op="max")
-        number = int(total)  # type: ignore[arg-type]
+        assert isinstance(total, torch.Tensor)
+        number = int(total)
     return number

@@ -24,6 +24,7 @@ from matplotlib import colormaps, style
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
+from scipy import stats
 from torch import Tensor
 
 GROUND = "#f6f6f4"
@@ -223,9 +224,8 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
             panel.set_title(f"{name}\nno code counted", loc="left")
         else:
             share = np.sort(table[block] / total)[::-1]
-            positive = share[share > 0]
-            perplexity = math.exp(-(positive * np.log(positive)).sum())
-            used = 100 * len(positive) / codes
+            perplexity = math.exp(stats.entropy(share))
+            used = 100 * np.count_nonzero(share) / codes
             panel.set_title(f"{name}\nperplexity {perplexity:.1f}, {used:.1f} % of {codes} used", loc="left")
             panel.stairs(100 * share, np.arange(codes + 1) + 0.5, fill=True, color="#2f6f9f")
         panel.axhline(100 / codes, color="#c4501b", linewidth=1, linestyle="--", label="every code alike")

@@ -42,7 +42,7 @@ def planted(images: int = 1) -> tuple[AttributeNetwork, list[torch.Tensor]]:
     offset[:, 0, 3, 5], offset[:, 1, 3, 5] = 0.25, -0.5
     shape[:, 2, 3, 5] = shape[:, 1, 12, 9] = colour[:, 4, 3, 5] = 5.0
     outputs = [verdict, centre, torch.zeros_like(centre), offset, shape, colour]
-    network.forward = lambda batch: tuple(output[: len(batch)] for output in outputs)  # type: ignore[method-assign]
+    network.forward = lambda batch: tuple(output[: len(batch)] for output in outputs)
     return network, outputs
 
 
@@ -173,7 +173,7 @@ def test_training_leaves_the_callers_random_numbers(tiny) -> None:
 
 def test_data_without_layers_is_refused() -> None:
     with pytest.raises(TypeError, match="list cannot be evaluated"):
-        attribute_network([], steps=1, progress=False)  # type: ignore[arg-type]
+        attribute_network([], steps=1, progress=False)
 
 
 @pytest.mark.parametrize("background", SHIPPED_BACKGROUNDS)

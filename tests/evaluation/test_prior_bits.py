@@ -29,12 +29,12 @@ class Sorted(nn.Module):
 def test_canonical_order_is_used_and_shuffled_order_costs_more() -> None:
     codes = torch.randint(0, 16, (300, 3, 2), generator=torch.Generator().manual_seed(0))
     prior = Sorted(16).train()
-    bits = prior_bits_per_code(prior, codes, batch_size=64)  # type: ignore[arg-type]
+    bits = prior_bits_per_code(prior, codes, batch_size=64)
     assert bits["canonical"] == 0.0
     assert bits["shuffled"] == pytest.approx(5 / 6 * 2 / math.log(2), rel=0.1)  # 1 of 3! orders is canonical
     assert bits["uniform"] == 4.0 and bits["n_scenes"] == 300 and bits["n_codes"] == 1800
     assert prior.training
-    assert prior_bits_per_code(prior, codes, seed=0, batch_size=7) == bits  # type: ignore[arg-type]
+    assert prior_bits_per_code(prior, codes, seed=0, batch_size=7) == bits
 
 
 def test_a_prior_without_knowledge_costs_log2_k() -> None:
@@ -47,4 +47,4 @@ def test_a_prior_without_knowledge_costs_log2_k() -> None:
 
 def test_no_scenes_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one scene"):
-        prior_bits_per_code(Sorted(4), torch.zeros(0, 3, 2, dtype=torch.int64))  # type: ignore[arg-type]
+        prior_bits_per_code(Sorted(4), torch.zeros(0, 3, 2, dtype=torch.int64))
