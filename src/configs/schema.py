@@ -66,6 +66,7 @@ class ModelConfig:
     decoder: str = _one_of(*DECODERS)
     slot_init: str = _one_of(*SLOT_INITS)
     quantize_at: str = _one_of(*QUANTIZE_AT)
+    num_starts: int = _at_least(1)
 
 
 @dataclass(kw_only=True)
@@ -98,6 +99,7 @@ class TrainingConfig:
     sketch_steps: int = _at_least(0)
     quantize_from: int = _at_least(0)
     quantize_by: int = _at_least(0)
+    bypass: float = _at_least(0, 1)
     eval_every: int = _at_least(1)
     log_every: int = _at_least(1)
     image_every: int = _at_least(1)

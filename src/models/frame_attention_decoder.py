@@ -9,28 +9,29 @@ from torch import Tensor, nn
 
 from .position import pixel_centres
 
-WAVES = 10  # cosines along each side of a frame
-REACH = 0.4  # half-width of the part of a frame that is seen well, where the image goes from -1 to 1
-# Logarithm of a frame's zoom: its middle and how far it goes (0.74 to 2 times). Where frames could get wider, those of
-# some seeds did so early, and their waves were then too long for corners.
-ZOOM = (0.2, 0.5)
+WIDE_WAVES, WIDE_REACH = 6, 0.4  # cosines along each side of the wide view, and its half-width at zoom 1
+NEAR_WAVES, NEAR_REACH = 10, 0.45  # the same of the near view; the image goes from -1 to 1
+ZOOM = (0.3, 0.4)  # logarithm of a frame's zoom: its middle and how far it goes, 0.9 to 2 times
 DAMPING = 0.9  # of each wave against the one before: coarse first, fine later
 
 
 class FrameAttentionDecoder(nn.Module):
     """Cross-attention from pixels to slots, with positions relative to each slot.
 
-    A slot names its frame, a centre c and a zoom r, and two sets of coefficients. A pixel at p has in the frame of
-    slot n the coordinates u = tanh((p - c_n) · r_n / REACH), and as features the products of cosines of them,
+    A slot names its frame, a centre c and a zoom r, and the coefficients of what it looks like there. A pixel at p lies
+    in the frame of slot n at d = (p - c_n) · r_n, and has two views of it. The wide one sees the whole image,
 
-        q(p, n) = [DAMPING^(i + j) · cos(i π (u_y + 1) / 2) · cos(j π (u_x + 1) / 2)]  for 0 ≤ i, j < WAVES.
+        q(p, n) = [DAMPING^(i + j) · cos(i π (u_y + 1) / 2) · cos(j π (u_x + 1) / 2)]  for 0 ≤ i, j < WIDE_WAVES,
+
+    with u = tanh(d / WIDE_REACH), which leaves one number for all that lies far away: a slot's territory. The near one
+    has u = d / NEAR_REACH and 0 ≤ i, j < NEAR_WAVES finer waves, times (1 + cos(π u_y)) (1 + cos(π u_x)) / 4, a window
+    beyond which it sees nothing: an object's outline.
 
     Query times key, q(p, n) · key(n), is the logit of the pixel's attention to the slot, whose softmax over the slots
     of the scene is the mask; q(p, n) · value(n) is what the slot paints there. Coefficients come from an MLP on the
     slot. Seen from its centre and at its zoom an object looks the same everywhere, so its shape need not be learned
     anew for every place (Biza et al. 2023 give the encoder such frames); cosines of both axes factorise, so that whole
-    images cost two small products; tanh sees the neighbourhood of the centre well and leaves one number for all that
-    lies far away, a slot's background.
+    images cost a few small products.
 
     Args:
         slot_dim: D.
@@ -47,34 +48,54 @@ class FrameAttentionDecoder(nn.Module):
         super().__init__()
         self.channels = channels
         self.register_buffer("pixels", pixel_centres(image_size), persistent=False)
-        self.register_buffer("waves", torch.arange(WAVES) * (math.pi / 2), persistent=False)
-        self.register_buffer("damping", DAMPING ** torch.arange(WAVES), persistent=False)
+        self.register_buffer("waves", torch.arange(NEAR_WAVES) * (math.pi / 2), persistent=False)
+        self.register_buffer("damping", DAMPING ** torch.arange(NEAR_WAVES), persistent=False)
         self.to_frame = nn.Linear(slot_dim, 3)
         self.to_coefficients = nn.Sequential(
             nn.Linear(slot_dim, hidden_dim),
             nn.ReLU(),
             nn.Linear(hidden_dim, hidden_dim),
             nn.ReLU(),
-            nn.Linear(hidden_dim, (channels + 1) * WAVES * WAVES),
+            nn.Linear(hidden_dim, (channels + 1) * (WIDE_WAVES**2 + NEAR_WAVES**2)),
         )
 
     def forward(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """`slots` (B, N, D) → pictures (B, N, channels, H, W) and mask logits (B, N, 1, H, W), float32."""
-        coefficients = self.to_coefficients(slots).float().unflatten(-1, (self.channels + 1, WAVES, WAVES))
+        coefficients = self.to_coefficients(slots).float().unflatten(-1, (self.channels + 1, -1))
+        wide, near = coefficients.split([WIDE_WAVES**2, NEAR_WAVES**2], dim=-1)
         with torch.autocast(slots.device.type, enabled=False):  # positions need float32
-            across, down = self.frame_features(slots.float())
-            rows = down @ coefficients.transpose(2, 3).flatten(3)  # (B, N, H, channels · WAVES)
-            rows = rows.unflatten(-1, (-1, WAVES)).transpose(2, 3).flatten(2, 3)  # (B, N, channels · H, WAVES)
-            painted = (rows @ across.mT).unflatten(2, (self.channels + 1, -1))  # (B, N, channels, H, W)
-        return painted[:, :, :-1], painted[:, :, -1:]
+            x, y = self.places(slots.float())
+            painted = cosine_series(wide, *map(self.wide_view, (x, y))) + cosine_series(
+                near, *map(self.near_view, (x, y))
+            )
+        pictures, logits = painted.split([self.channels, 1], dim=2)
+        return pictures, logits
 
-    def frame_features(self, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines of every column's and every row's place in each slot's frame, 2 × (B, N, H, WAVES)."""
+    def places(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Where every column and every row lies in each slot's frame, 2 × (B, N, H)."""
         x, y, zoom = self.to_frame(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each
-        scale = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(zoom)) / REACH
+        scale = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(zoom))
+        return (self.pixels - x) * scale, (self.pixels - y) * scale
 
-        def features(centre: Tensor) -> Tensor:
-            seen = torch.tanh((self.pixels - centre) * scale) + 1
-            return torch.cos(seen.unsqueeze(-1) * self.waves) * self.damping
+    def wide_view(self, place: Tensor) -> Tensor:
+        """Damped cosines (B, N, H, WIDE_WAVES) of `place` (B, N, H), squeezed so that all of the image is seen."""
+        seen = torch.tanh(place / WIDE_REACH) + 1
+        return torch.cos(seen.unsqueeze(-1) * self.waves[:WIDE_WAVES]) * self.damping[:WIDE_WAVES]
 
-        return features(x), features(y)
+    def near_view(self, place: Tensor) -> Tensor:
+        """Damped cosines (B, N, H, NEAR_WAVES) of `place` (B, N, H), under a window about the centre."""
+        seen = (place / NEAR_REACH).clamp(-1, 1).unsqueeze(-1)
+        window = (1 + torch.cos(math.pi * seen)) / 2
+        return torch.cos((seen + 1) * self.waves) * (self.damping * window)
+
+
+def cosine_series(coefficients: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Sums of products of waves across and down, (B, N, channels, H, W).
+
+    `coefficients` (B, N, channels, waves²), row by row; `across` (B, N, W, waves) and `down` (B, N, H, waves).
+    """
+    channels, waves = coefficients.shape[2], across.shape[-1]
+    coefficients = coefficients.unflatten(-1, (waves, waves))
+    rows = down @ coefficients.transpose(2, 3).flatten(3)  # (B, N, H, channels · waves)
+    rows = rows.unflatten(-1, (channels, waves)).transpose(2, 3).flatten(2, 3)  # (B, N, channels · H, waves)
+    return (rows @ across.mT).unflatten(2, (channels, -1))

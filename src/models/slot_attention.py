@@ -261,9 +261,13 @@ class SlotAttentionEncoder(nn.Module):
         self, image: Tensor, quantizer: SemanticVectorQuantizer | None = None, noise: Tensor | None = None
     ) -> Slots:
         """`image` (B, in_channels, H, W) in [0, 1] → `Slots`, with h·w = (H / 4)² attention weights a slot."""
+        return self.slot_attention(self.embed(image), quantizer, noise)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """`image` (B, in_channels, H, W) in [0, 1] → inputs of slot attention (B, h·w, hidden_dim)."""
         require_image(image, self.in_channels, self.image_size)
         x = image.contiguous(memory_format=torch.channels_last)  # the layout in which CPUs and GPUs convolve fastest
         for convolution in self.convolutions:
             x = F.relu(convolution(x))
         x = x.flatten(2).mT + self.embed_position(self.position)  # (B, h·w, hidden_dim)
-        return self.slot_attention(self.features(x), quantizer, noise)
+        return x + self.features(x)

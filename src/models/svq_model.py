@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..utils.checkpoint_io import safe_load
 from .checks import require_divisible, require_positive
-from .slot_attention import SlotAttentionEncoder
+from .slot_attention import SlotAttentionEncoder, Slots
 from .slot_decoder import DecoderOutput, SVQDecoder
 from .transformer_decoder import AutoregressiveTransformer, canonical_slot_order
 from .vector_quantizer import SemanticVectorQuantizer
@@ -39,7 +39,12 @@ class SVQ(nn.Module):
         decoder: "cross_attention", or "cnn" for the spatial-broadcast one.
         slot_init: "random" or "learned" initial slots, see `SlotAttention`.
         quantize_at: quantize after the "last" slot attention iteration or after "every" one (the paper).
+        num_starts: in eval mode slot attention starts this often from other random slots, and each image keeps the
+            slots that reconstruct it best, as k-means keeps the best of several starts: from a single one, two
+            objects now and then share a slot for good. "learned" slots have but one start.
     """
+
+    starts: Tensor | None
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class SVQ(nn.Module):
         decoder: str = "cross_attention",
         slot_init: str = "random",
         quantize_at: str = "last",
+        num_starts: int = 1,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -72,9 +78,10 @@ class SVQ(nn.Module):
             "decoder": decoder,
             "slot_init": slot_init,
             "quantize_at": quantize_at,
+            "num_starts": num_starts,
             "prior": None,
         }
-        require_positive(slot_size=slot_size, num_codebooks=num_codebooks)
+        require_positive(slot_size=slot_size, num_codebooks=num_codebooks, num_starts=num_starts)
         require_divisible("slot_size", slot_size, "num_codebooks", num_codebooks)  # by the name given here
         self.quantizer = SemanticVectorQuantizer(
             num_slots, slot_size, num_codebooks, codebook_size, code_dim, commitment_cost
@@ -91,6 +98,8 @@ class SVQ(nn.Module):
             quantize_at=quantize_at,
         )
         self.decoder = SVQDecoder(slot_size, hidden_dim, num_slots, image_size, in_channels, decoder)
+        several = num_starts > 1 and slot_init == "random"  # learned slots always start alike
+        self.register_buffer("starts", torch.randn(num_starts, num_slots, slot_size) if several else None)
         self.prior: AutoregressiveTransformer | None = None
         self._prior_state: dict[str, Tensor] = {}  # loaded before `init_prior` was called
 
@@ -110,7 +119,7 @@ class SVQ(nn.Module):
             commitment_loss: scalar, raw.
             sketch: (B, in_channels, H, W), of the cross-attention decoder; in training mode only.
         """
-        found = self.encoder(image, self.quantizer)
+        found = self.find_slots(image)
         decoded = self.decoder(found.quantized)
         outputs = {
             "recon": decoded.recon,
@@ -128,7 +137,23 @@ class SVQ(nn.Module):
 
     def encode(self, image: Tensor) -> Tensor:
         """The codes (B, N, M) of `image` (B, in_channels, H, W) in [0, 1]."""
-        return self.encoder(image, self.quantizer).codes
+        codes = self.find_slots(image).codes
+        assert codes is not None  # there is a quantizer
+        return codes
+
+    def find_slots(self, image: Tensor) -> Slots:
+        """The slots of `image` (B, in_channels, H, W) in [0, 1]; in eval mode from the best of `num_starts` starts."""
+        if self.training or self.starts is None:
+            return self.encoder(image, self.quantizer)
+        inputs = self.encoder.embed(image)
+        with torch.no_grad():
+            errors = []  # (B,) each
+            for start in self.starts:
+                found = self.encoder.slot_attention(inputs, self.quantizer, start.expand(len(image), -1, -1))
+                recon = self.decoder(found.quantized).recon
+                errors.append((recon - image).square().mean(dim=(1, 2, 3)))
+            best = torch.stack(errors).argmin(dim=0)
+        return self.encoder.slot_attention(inputs, self.quantizer, self.starts[best])
 
     def decode(self, codes: Tensor) -> DecoderOutput:
         """The images that `codes` (B, N, M) stand for."""

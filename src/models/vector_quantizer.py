@@ -75,6 +75,9 @@ class SemanticVectorQuantizer(nn.Module):
         # How far training moves a block towards its code, in [0, 1]. Raised from 0 to 1 early in training, it lets
         # slots become useful before they have to pass through codes; in eval mode blocks always become codes.
         self.strength = 1.0
+        # Share of the scenes whose slots training lets pass as they are, while their codes are learned all the same:
+        # through these, encoder and decoder learn details finer than the codes are yet (Défossez et al. 2024).
+        self.bypass = 0.0
 
         block_dim = slot_dim // num_codebooks
         projected = block_dim != code_dim
@@ -101,8 +104,11 @@ class SemanticVectorQuantizer(nn.Module):
             commitment = F.mse_loss(blocks, nearest)
             if self.training:
                 self._learn(flat, codes)
-            strength = self.strength if self.training else 1.0
-            quantized = self.from_code(blocks + strength * (nearest - blocks).detach())  # straight-through estimator
+            moved = nearest - blocks
+            if self.training:
+                coded = torch.rand(len(blocks), 1, 1, 1, device=blocks.device) >= self.bypass
+                moved = self.strength * coded * moved
+            quantized = self.from_code(blocks + moved.detach())  # straight-through estimator
         return Quantized(quantized.flatten(-2), codes.T.view(blocks.shape[:-1]), commitment)
 
     def embed(self, codes: Tensor) -> Tensor:

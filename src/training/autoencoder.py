@@ -39,6 +39,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         session.board.codebooks(f"{AUTOENCODER}_codes", counts, session.state.step)
         return metrics
 
+    svq.quantizer.bypass = settings.bypass
     order = BatchOrder(
         len(train_data),
         settings.batch_size,
@@ -62,7 +63,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         grad_clip=settings.grad_clip,
     )
     run_phase(phase, session)
-    svq.quantizer.strength = 1.0
+    svq.quantizer.strength, svq.quantizer.bypass = 1.0, 0.0
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:

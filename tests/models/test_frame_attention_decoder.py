@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from src.models.frame_attention_decoder import DAMPING, REACH, WAVES, ZOOM, FrameAttentionDecoder
+from src.models.frame_attention_decoder import (
+    DAMPING,
+    NEAR_REACH,
+    NEAR_WAVES,
+    WIDE_REACH,
+    WIDE_WAVES,
+    ZOOM,
+    FrameAttentionDecoder,
+)
 
 BATCH, SLOTS, DIM, SIZE = 2, 3, 6, 16
 
@@ -26,15 +34,23 @@ def test_equals_its_formula_pixel_by_pixel(decoder: FrameAttentionDecoder) -> No
     coefficients = decoder.to_coefficients(slots).detach().double().numpy()
     for scene, slot, row, column in [(0, 0, 0, 0), (1, 2, 5, 11), (0, 1, 15, 3), (1, 0, 8, 8)]:
         x, y, size = frames[scene, slot]
-        width = REACH / math.exp(ZOOM[0] + ZOOM[1] * math.tanh(size))
-        seen_x = math.tanh(((column + 0.5) * 2 / SIZE - 1 - x) / width)
-        seen_y = math.tanh(((row + 0.5) * 2 / SIZE - 1 - y) / width)
+        zoom = math.exp(ZOOM[0] + ZOOM[1] * math.tanh(size))
+        place_x = ((column + 0.5) * 2 / SIZE - 1 - x) * zoom
+        place_y = ((row + 0.5) * 2 / SIZE - 1 - y) * zoom
+        weights = coefficients[scene, slot].reshape(3, -1)
         total = np.zeros(3)
-        for i in range(WAVES):
-            for j in range(WAVES):
-                wave = math.cos(i * math.pi * (seen_y + 1) / 2) * math.cos(j * math.pi * (seen_x + 1) / 2)
-                weights = coefficients[scene, slot].reshape(3, WAVES, WAVES)[:, i, j]
-                total += DAMPING ** (i + j) * wave * weights
+        for i in range(WIDE_WAVES):
+            for j in range(WIDE_WAVES):
+                u, v = math.tanh(place_y / WIDE_REACH), math.tanh(place_x / WIDE_REACH)
+                wave = math.cos(i * math.pi * (u + 1) / 2) * math.cos(j * math.pi * (v + 1) / 2)
+                total += DAMPING ** (i + j) * wave * weights[:, i * WIDE_WAVES + j]
+        for i in range(NEAR_WAVES):
+            for j in range(NEAR_WAVES):
+                u, v = place_y / NEAR_REACH, place_x / NEAR_REACH
+                if max(abs(u), abs(v)) < 1:
+                    window = (1 + math.cos(math.pi * u)) * (1 + math.cos(math.pi * v)) / 4
+                    wave = math.cos(i * math.pi * (u + 1) / 2) * math.cos(j * math.pi * (v + 1) / 2)
+                    total += DAMPING ** (i + j) * window * wave * weights[:, WIDE_WAVES**2 + i * NEAR_WAVES + j]
         np.testing.assert_allclose(painted[scene, slot, :, row, column], total, rtol=1e-3, atol=1e-4)
 
 

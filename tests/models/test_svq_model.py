@@ -112,6 +112,44 @@ def test_one_path_in_and_one_path_out() -> None:
     torch.testing.assert_close(model.quantizer.embed(codes), outputs["quantized"])
 
 
+def test_the_best_of_several_starts_is_kept_image_by_image() -> None:
+    model = make_model(num_starts=3).train()
+    image = torch.rand(32, 3, 2, 2).repeat_interleave(SIZE // 2, 2).repeat_interleave(SIZE // 2, 3)  # four fields
+    model(image)  # fills the codebooks
+    model.eval()
+
+    def from_start(noise: Tensor) -> Tensor:
+        found = model.encoder(image, model.quantizer, noise.expand(len(image), -1, -1))
+        return (model.decoder(found.quantized).recon - image).square().mean(dim=(1, 2, 3))
+
+    each = torch.stack([from_start(noise) for noise in model.starts])  # (starts, B)
+    assert len(each.argmin(dim=0).unique()) > 1  # no start is the best for all
+    outputs = model(image)
+    torch.testing.assert_close((outputs["recon"] - image).square().mean(dim=(1, 2, 3)), each.min(dim=0).values)
+    assert torch.equal(model.encode(image), outputs["codes"])
+    assert torch.equal(model.encode(image[:5]), outputs["codes"][:5])  # whatever else is in the batch
+
+
+def test_learned_slots_have_one_start() -> None:
+    image = images()
+    torch.manual_seed(0)
+    several = make_model(num_starts=3, slot_init="learned").eval()
+    torch.manual_seed(0)
+    one = make_model(slot_init="learned").eval()
+    assert torch.equal(several(image)["recon"], one(image)["recon"])
+
+
+def test_training_has_a_single_start_of_its_own() -> None:
+    model, plain = make_model(num_starts=3), make_model()
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if name != "starts"})
+    image = images()
+    torch.manual_seed(0)
+    outputs = model.train()(image)
+    torch.manual_seed(0)
+    expected = plain.train()(image)
+    assert all(torch.equal(outputs[name], expected[name]) for name in expected)
+
+
 def test_gradients_reach_every_parameter() -> None:
     model, image = make_model(code_dim=4), images()
     model.init_prior(**PRIOR)
@@ -420,7 +458,7 @@ def test_images_that_do_not_fit() -> None:
     "name",
     [
         *("image_size", "in_channels", "num_slots", "num_iterations", "slot_size"),
-        *("num_codebooks", "codebook_size", "code_dim", "hidden_dim"),
+        *("num_codebooks", "codebook_size", "code_dim", "hidden_dim", "num_starts"),
     ],
 )
 def test_sizes_must_be_positive_integers(name: str) -> None:

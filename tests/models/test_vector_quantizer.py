@@ -207,6 +207,24 @@ def test_strength_says_how_far_training_moves_slots_to_their_codes(strength: flo
     torch.testing.assert_close(quantizer(slots).slots, quantizer.embed(quantizer(slots).codes))
 
 
+def test_scenes_that_bypass_their_codes_are_chosen_anew_and_only_in_training() -> None:
+    quantizer = make_quantizer()
+    slots = slots_like_data(400)
+    quantizer(slots)
+    quantizer.bypass = 0.25
+    whole, count = [], quantizer.ema_count.clone()
+    for _ in range(2):
+        found = quantizer(slots)
+        same = (found.slots == slots).flatten(1)
+        assert torch.equal(same.all(1), same.any(1))  # scenes pass as a whole
+        assert same.any(1).float().mean() == pytest.approx(0.25, abs=0.08)
+        whole.append(same.any(1))
+    assert not torch.equal(*whole)
+    assert not torch.equal(quantizer.ema_count, count)
+    quantizer.eval()
+    torch.testing.assert_close(quantizer(slots).slots, quantizer.embed(quantizer(slots).codes))
+
+
 def test_commitment_pulls_slots_to_their_codes() -> None:
     quantizer = make_quantizer(commitment_cost=7.0).eval()
     slots = slots_like_data().requires_grad_()
