@@ -65,9 +65,9 @@ class FrameAttentionDecoder(nn.Module):
         wide, near = coefficients.split([WIDE_WAVES**2, NEAR_WAVES**2], dim=-1)
         with torch.autocast(slots.device.type, enabled=False):  # positions need float32
             x, y = self.places(slots.float())
-            painted = cosine_series(wide, *map(self.wide_view, (x, y))) + cosine_series(
-                near, *map(self.near_view, (x, y))
-            )
+            rows = torch.cat([sum_down(wide, self.wide_view(y)), sum_down(near, self.near_view(y))], dim=-1)
+            across = torch.cat([self.wide_view(x), self.near_view(x)], dim=-1)  # (B, N, W, waves)
+            painted = (rows @ across.mT).unflatten(2, (self.channels + 1, -1))  # (B, N, channels + 1, H, W)
         pictures, logits = painted.split([self.channels, 1], dim=2)
         return pictures, logits
 
@@ -89,13 +89,12 @@ class FrameAttentionDecoder(nn.Module):
         return torch.cos((seen + 1) * self.waves) * (self.damping * window)
 
 
-def cosine_series(coefficients: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Sums of products of waves across and down, (B, N, channels, H, W).
+def sum_down(coefficients: Tensor, down: Tensor) -> Tensor:
+    """What is left to be summed across: the coefficients of each row's waves, (B, N, channels · H, waves).
 
-    `coefficients` (B, N, channels, waves²), row by row; `across` (B, N, W, waves) and `down` (B, N, H, waves).
+    `coefficients` (B, N, channels, waves²), those of one wave down after those of another; `down` (B, N, H, waves).
     """
-    channels, waves = coefficients.shape[2], across.shape[-1]
+    channels, waves = coefficients.shape[2], down.shape[-1]
     coefficients = coefficients.unflatten(-1, (waves, waves))
     rows = down @ coefficients.transpose(2, 3).flatten(3)  # (B, N, H, channels · waves)
-    rows = rows.unflatten(-1, (channels, waves)).transpose(2, 3).flatten(2, 3)  # (B, N, channels · H, waves)
-    return (rows @ across.mT).unflatten(2, (channels, -1))
+    return rows.unflatten(-1, (channels, waves)).transpose(2, 3).flatten(2, 3)
