@@ -99,7 +99,7 @@ def attribute_network(
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
     # PyTorch's annotations lack the overload that its documentation has.
-    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     kept = _load(SHIPPED / file_name(wanted), wanted) or _load(path, wanted)
     if kept is not None:
         network.load_state_dict(kept["state_dict"])

@@ -192,7 +192,8 @@ def claimed_by_larger(attention: Tensor, salience: Tensor | float) -> Tensor:
 
 
 class SlotAttentionEncoder(nn.Module):
-    """Image → slots: four 5×5 convolutions, a position embedding, an MLP, and slot attention on its outputs.
+    """Image → slots: four 5×5 convolutions, a position embedding, a residual MLP, and slot attention on its
+    outputs.
 
     The feature grid has a quarter of the image's side (two convolutions of stride 2).
 

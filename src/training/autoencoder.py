@@ -20,7 +20,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
     """Runs the phase; afterwards `session.state.best` holds the weights with the smallest validation loss."""
     fabric, settings = session.fabric, session.config.training
     # PyTorch's annotations lack the overload that its documentation has.
-    svq = session.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    svq = session.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.Adam(svq.parameters(), lr=settings.learning_rate, fused=fused_adam(fabric.device))
     model, optimizer = fabric.setup(svq, optimizer)
     model.mark_forward_method("compute_loss")

@@ -48,7 +48,7 @@ def test_precision_reaches_the_engine(precision, said):
     assert fabric._precision.precision == said and fabric.device.type == "cpu"
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_device_that_is_not_there():
+def test_a_device_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="device=cuda is not available here"):
         make_fabric(tiny_config("device=cuda"))

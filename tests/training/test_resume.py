@@ -90,13 +90,12 @@ def interrupt_at(monkeypatch, step: int, phase_steps: int, number: int) -> None:
         nonlocal calls
         calls += phase.steps == phase_steps
         if calls == step and phase.steps == phase_steps:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return original(fabric, phase)
 
     monkeypatch.setattr(loop, "clip_gradients", clip)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="os.kill with signals")
 @pytest.mark.parametrize(
     ("step", "phase_steps", "number", "code"), [(4, 6, signal.SIGINT, 130), (2, 5, signal.SIGTERM, 143)]
 )
