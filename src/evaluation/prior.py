@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from ..models.transformer_decoder import AutoregressiveTransformer, canonical_slot_order
+from ..models.transformer_decoder import AutoregressiveTransformer
 
 
 @torch.inference_mode()
@@ -23,7 +23,7 @@ def prior_bits_per_code(
 
     Args:
         prior: the trained prior; put into eval mode for this and back after.
-        codes: (B, N, M) int64 of test scenes, slots in any order.
+        codes: (B, N, M) int64 of test scenes, slots in canonical order (`SVQ.in_order`).
         seed: of the random slot order, drawn anew for each scene.
 
     Returns:
@@ -42,7 +42,7 @@ def prior_bits_per_code(
     was_training = prior.training
     prior.eval()
     bits = {}
-    for name, scenes in (("canonical", canonical_slot_order(codes)), ("shuffled", shuffled)):
+    for name, scenes in (("canonical", codes), ("shuffled", shuffled)):
         total = 0.0
         for batch in scenes.split(batch_size):
             with autocast or nullcontext():

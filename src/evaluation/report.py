@@ -89,7 +89,8 @@ def evaluate_model(
                 scores["prior"] = scores["generation"] = None
             else:
                 with _timed(seconds, "prior"):
-                    scores["prior"] = prior_bits_per_code(model.prior, test.codes, seed, batch_size, autocast)
+                    codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
+                    scores["prior"] = prior_bits_per_code(model.prior, codes, seed, batch_size, autocast)
                 with _timed(seconds, "generation"):
                     images = generate_scenes(model, num_generated, temperature, top_k, seed, device, autocast, progress)
                     scores["generation"] = well_formedness(images, network, batch_size)

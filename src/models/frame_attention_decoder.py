@@ -71,6 +71,10 @@ class FrameAttentionDecoder(nn.Module):
         pictures, logits = painted.split([self.channels, 1], dim=2)
         return pictures, logits
 
+    def centres(self, slots: Tensor) -> Tensor:
+        """`slots` (B, N, D) → the centre (x, y) of each slot's frame, (B, N, 2); the image goes from -1 to 1."""
+        return self.to_frame(slots)[..., :2]
+
     def places(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Where every column and every row lies in each slot's frame, 2 × (B, N, H)."""
         x, y, zoom = self.to_frame(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each

@@ -68,12 +68,20 @@ class SVQDecoder(nn.Module):
 
     def forward(self, slots: Tensor) -> DecoderOutput:
         """Decodes `slots` (B, N, D)."""
-        if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
-            expected = f"(B, {self.num_slots}, {self.slot_dim})"
-            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
+        self._require_slots(slots)
         pictures, logits = self.decoder(slots)
         masks = torch.softmax(logits, dim=1)  # over slots: they compete
         sketch = None
         if self.sketcher is not None and self.training and self.sketch_weight > 0:
             sketch = self.sketcher(slots)
         return DecoderOutput((masks * pictures).sum(dim=1), masks, pictures, sketch)
+
+    def centres(self, slots: Tensor) -> Tensor:
+        """Where in the image each of `slots` (B, N, D) paints: (x, y) from -1 to 1, x to the right, (B, N, 2)."""
+        self._require_slots(slots)
+        return self.decoder.centres(slots)
+
+    def _require_slots(self, slots: Tensor) -> None:
+        if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
+            expected = f"(B, {self.num_slots}, {self.slot_dim})"
+            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")

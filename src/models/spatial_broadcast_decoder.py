@@ -14,11 +14,13 @@ class SpatialBroadcastDecoder(nn.Module):
     """Each slot is laid out on an 8 times smaller grid, told where it is, and convolved up to an image and a mask."""
 
     position: Tensor
+    pixels: Tensor
 
     def __init__(self, slot_dim: int, hidden_dim: int, image_size: int, channels: int) -> None:
         super().__init__()
         self.grid = image_size // 8
         self.register_buffer("position", fourier_features(coordinate_grid(self.grid, self.grid), 4), persistent=False)
+        self.register_buffer("pixels", coordinate_grid(image_size, image_size), persistent=False)
         self.embed_position = nn.Linear(self.position.shape[-1], slot_dim)
         widths = (slot_dim, hidden_dim, hidden_dim, hidden_dim // 2 or 1)
         self.up = nn.ModuleList(
@@ -34,3 +36,8 @@ class SpatialBroadcastDecoder(nn.Module):
             x = F.relu(convolution(x))
         painted = self.out(x).float().unflatten(0, slots.shape[:2])
         return painted[:, :, :-1], painted[:, :, -1:]
+
+    def centres(self, slots: Tensor) -> Tensor:
+        """`slots` (B, N, D) → the middle (x, y) of the pixels each claims, (B, N, 2); the image goes from -1 to 1."""
+        _, logits = self(slots)
+        return logits.flatten(2).softmax(dim=-1) @ self.pixels

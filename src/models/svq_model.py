@@ -14,7 +14,7 @@ from ..utils.checkpoint_io import safe_load
 from .checks import require_divisible, require_positive
 from .slot_attention import SlotAttentionEncoder, Slots
 from .slot_decoder import DecoderOutput, SVQDecoder
-from .transformer_decoder import AutoregressiveTransformer, canonical_slot_order
+from .transformer_decoder import AutoregressiveTransformer
 from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
@@ -146,18 +146,31 @@ class SVQ(nn.Module):
         if self.training or self.starts is None:
             return self.encoder(image, self.quantizer)
         inputs = self.encoder.embed(image)
+        starts = [start.expand(len(image), -1, -1) for start in self.starts]
+        tries = [self.encoder.slot_attention(inputs, self.quantizer, start) for start in starts]
         with torch.no_grad():
-            errors = []  # (B,) each
-            for start in self.starts:
-                found = self.encoder.slot_attention(inputs, self.quantizer, start.expand(len(image), -1, -1))
-                recon = self.decoder(found.quantized).recon
-                errors.append((recon - image).square().mean(dim=(1, 2, 3)))
-            best = torch.stack(errors).argmin(dim=0)
-        return self.encoder.slot_attention(inputs, self.quantizer, self.starts[best])
+            recons = torch.stack([self.decoder(each.quantized).recon for each in tries])
+            errors = (recons - image).square().mean(dim=(2, 3, 4))  # (starts, B)
+        best, scene = errors.argmin(dim=0), torch.arange(len(image), device=image.device)
+        slots = torch.stack([each.slots for each in tries])[best, scene]
+        attention = torch.stack([each.attention for each in tries])[best, scene]
+        quantized, codes, commitment = self.quantizer(slots)
+        return Slots(slots, quantized, attention, codes, commitment)
 
     def decode(self, codes: Tensor) -> DecoderOutput:
         """The images that `codes` (B, N, M) stand for."""
         return self.decoder(self.quantizer.embed(codes))
+
+    @torch.no_grad()
+    def in_order(self, codes: Tensor) -> Tensor:
+        """`codes` (B, N, M) with each scene's slots in the canonical order: from left to right, as they are painted.
+
+        Slots carry no order of their own, so the prior learns one out of the N! that say the same. In this one
+        objects that may overlap follow each other, and what may come next changes little from code to code.
+        """
+        with torch.autocast(codes.device.type, enabled=False):  # rounded places would tie
+            across = self.decoder.centres(self.quantizer.embed(codes))[..., 0]
+        return codes.gather(1, across.argsort(dim=1, stable=True).unsqueeze(-1).expand_as(codes))
 
     # ------------------------------------------------------------------ losses
 
@@ -200,7 +213,7 @@ class SVQ(nn.Module):
             terms["sketch_loss"] = F.mse_loss(outputs["sketch"], image)
             loss = loss + recon_loss_weight * self.decoder.sketch_weight * terms["sketch_loss"]
         if self.prior is not None:
-            terms["prior_loss"] = self.prior.nll(canonical_slot_order(outputs["codes"].detach())).mean()
+            terms["prior_loss"] = self.prior.nll(self.in_order(outputs["codes"])).mean()
             loss = loss + terms["prior_loss"]
         values = torch.stack([loss, *terms.values()]).tolist()  # one transfer from the device, not one a term
         return loss, dict(zip(["loss", *terms], values, strict=True))
@@ -211,6 +224,8 @@ class SVQ(nn.Module):
         self, embed_dim: int = 256, num_heads: int = 8, num_layers: int = 4, dropout: float = 0.1
     ) -> AutoregressiveTransformer:
         """Adds the prior over codes, and fills it with the weights of a state dict loaded before, if there was one.
+
+        Without one it starts from the codebooks as they are now, so the autoencoder is better trained before.
 
         Raises:
             RuntimeError: the loaded weights are those of a prior of another size.
@@ -237,6 +252,8 @@ class SVQ(nn.Module):
                     "use the sizes it was trained with"
                 ) from error
             self._prior_state = {}
+        else:
+            prior.start_from(self.quantizer.codebook)
         self.prior = prior.train(self.training)
         self.config["prior"] = {
             "embed_dim": embed_dim,

@@ -11,19 +11,6 @@ from torch.nn import functional as F
 from .checks import require_codes, require_divisible, require_positive
 
 
-def canonical_slot_order(codes: Tensor) -> Tensor:
-    """Sorts the slots of each scene by their codes, the first block first (lexicographic order).
-
-    Slots carry no order of their own, so the prior learns one order out of the N! that say the same.
-    `codes` (B, N, M) integers → the same shape, slots permuted.
-    """
-    order = torch.arange(codes.shape[1], device=codes.device).expand(codes.shape[:2])
-    for block in reversed(range(codes.shape[2])):  # stable sorts, the least significant key first
-        keys = codes[..., block].gather(1, order)
-        order = order.gather(1, keys.argsort(dim=1, stable=True))
-    return codes.gather(1, order.unsqueeze(-1).expand_as(codes))
-
-
 class KeyValueCache:
     """Keys and values of the tokens seen so far, for one attention layer; storage for all of them is taken at once."""
 
@@ -142,6 +129,19 @@ class AutoregressiveTransformer(nn.Module):
         self.head = nn.Parameter(torch.randn(num_codebooks, embed_dim, codebook_size) * 0.02)
 
     num_heads: Tensor
+
+    @torch.no_grad()
+    def start_from(self, codebook: Tensor) -> None:
+        """Lets codes that are alike start with embeddings and output weights that are alike.
+
+        What is learned of one code then holds for its neighbours, although a code as such is a mere number: two
+        codes of almost the same place, say. `codebook` (M, K, C), of any scale, enters through random projections.
+        """
+        codebook = codebook - codebook.mean(dim=1, keepdim=True)
+        codebook = codebook / codebook.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
+        for weight, scale in ((self.code_embedding, 0.5), (self.head.mT, 0.02)):
+            projection = torch.randn(*codebook.shape[::2], weight.shape[-1], device=codebook.device)
+            weight.copy_(codebook @ projection * (scale * codebook.shape[-1] ** -0.5))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         loaded = state_dict.get(f"{prefix}num_heads")

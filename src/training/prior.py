@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..data.toy_datasets import ToyDataset
-from ..models.transformer_decoder import AutoregressiveTransformer, canonical_slot_order
+from ..models.transformer_decoder import AutoregressiveTransformer
 from ..utils import visualization
 from .autoencoder import as_images
 from .batches import BatchOrder, batches
@@ -96,9 +96,9 @@ def cache_codes(session: Session, pixels: Tensor, description: str) -> Tensor:
         progress(description, len(pixels), unit="image", enabled=fabric.is_global_zero) as bar,
     ):
         for chunk in pixels.split(session.config.training.batch_size):
-            codes.append(svq.encode(as_images(chunk, fabric.device)).cpu())
+            codes.append(svq.in_order(svq.encode(as_images(chunk, fabric.device))).cpu())
             bar.update(len(chunk))
-    return canonical_slot_order(torch.cat(codes))
+    return torch.cat(codes)
 
 
 @torch.no_grad()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from src.models.slot_decoder import DECODERS, SVQDecoder
+from src.models.spatial_broadcast_decoder import SpatialBroadcastDecoder
 
 BATCH, SLOTS, DIM, CHANNELS, SIZE = 2, 4, 8, 3, 16
 
@@ -53,6 +55,26 @@ def test_slots_have_no_order(decoder: str) -> None:
     torch.testing.assert_close(permuted.recon, out.recon, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(permuted.masks, out.masks[:, order], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(permuted.slot_images, out.slot_images[:, order], rtol=1e-4, atol=1e-5)
+
+
+@both
+def test_centres(decoder: str) -> None:
+    module, slots, order = make_decoder(decoder), torch.randn(BATCH, SLOTS, DIM), [3, 1, 0, 2]
+    centres = module.centres(slots)
+    assert centres.shape == (BATCH, SLOTS, 2) and len(centres.unique()) == centres.numel()
+    torch.testing.assert_close(module.centres(slots[:, order]), centres[:, order])
+    torch.testing.assert_close(module.centres(slots.roll(1, dims=0)), centres.roll(1, dims=0))  # scenes do not mix
+
+
+def test_the_centre_of_a_broadcast_slot_is_where_its_mask_is() -> None:
+    class OnePixel(SpatialBroadcastDecoder):
+        def forward(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+            logits = torch.zeros(*slots.shape[:2], 1, SIZE, SIZE)
+            logits[..., 2, 13] = 100.0  # third row, third column from the right
+            return logits, logits
+
+    centres = OnePixel(DIM, 8, SIZE, CHANNELS).centres(torch.zeros(1, 1, DIM))
+    torch.testing.assert_close(centres[0, 0], torch.tensor([13.5, 2.5]) / SIZE * 2 - 1)
 
 
 def test_the_sketch_is_made_in_training_by_the_cross_attention_decoder_only() -> None:

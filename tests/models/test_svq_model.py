@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from src.models.svq_model import SVQ
-from src.models.transformer_decoder import canonical_slot_order
 from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save
 
 BATCH, SIZE, SLOTS, DIM, BLOCKS, CODES = 4, 16, 3, 12, 2, 5
@@ -221,13 +220,37 @@ def test_terms_are_unweighted_floats() -> None:
     assert loss.requires_grad and loss.ndim == 0
 
 
+@pytest.mark.parametrize("decoder", ["cross_attention", "cnn"])
+def test_slots_are_put_in_order_from_left_to_right(decoder: str) -> None:
+    model = make_model(decoder=decoder, num_slots=5)
+    codes = torch.randint(CODES, (30, 5, BLOCKS))
+    ordered = model.in_order(codes)
+    assert ordered.dtype == codes.dtype
+    across = model.decoder.centres(model.quantizer.embed(ordered))[..., 0]
+    assert (across.diff(dim=1) >= 0).all() and (across[:, 0] < across[:, -1]).any()
+    assert [sorted(scene) for scene in ordered.tolist()] == [sorted(scene) for scene in codes.tolist()]  # none is lost
+    assert torch.equal(model.in_order(ordered), ordered)
+    assert torch.equal(model.in_order(codes[:, torch.randperm(5)]), ordered)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model.in_order(codes), ordered)
+
+
+def test_a_new_prior_starts_from_the_codebooks_and_a_saved_one_does_not() -> None:
+    model, other = make_model(), make_model()
+    weight = model.init_prior(**PRIOR).code_embedding
+    apart = torch.stack([torch.pdist(model.quantizer.codebook[0]), torch.pdist(weight[0].detach())])
+    assert torch.corrcoef(apart)[0, 1] > 0.7
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.init_prior(**PRIOR).code_embedding, weight)
+
+
 def test_prior_loss_is_its_nll_of_the_codes_in_canonical_order() -> None:
     model, image = make_model(), images()
     outputs = outputs_with_commitment(model, image)
     without, _ = model.compute_loss(image, outputs)
     model.init_prior(**PRIOR)
     loss, terms = model.compute_loss(image, outputs)
-    expected = model.prior.nll(canonical_slot_order(outputs["codes"])).mean().item()
+    expected = model.prior.nll(model.in_order(outputs["codes"])).mean().item()
     assert terms["prior_loss"] == pytest.approx(expected)
     assert loss.item() == pytest.approx(without.item() + expected)
     shuffled = {**outputs, "codes": outputs["codes"].flip(1)}
