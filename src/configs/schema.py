@@ -139,6 +139,7 @@ class AblationConfig:
     seeds: list[int]
     budget: float = _above(0)
     variants: list[str] | None
+    name: str
 
 
 @dataclass(kw_only=True)

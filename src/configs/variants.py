@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import ConfigError
 from .launch import conf_folder, explain
-from .schema import AblationConfig, PriorConfig, TrainConfig, TrainingConfig, check
+from .schema import PriorConfig, TrainConfig, TrainingConfig, check
 
 Phase = TypeVar("Phase", TrainingConfig, PriorConfig)
 
@@ -54,7 +54,7 @@ def with_budget(config: TrainConfig) -> TrainConfig:
     prior = shrunk(training.prior, ("steps", "warmup_steps"))
     phase = ("steps", "warmup_steps", "sketch_steps", "quantize_from", "quantize_by")
     intervals = ("eval_every", "image_every", "checkpoint_every")
-    alone = AblationConfig(enabled=False, seeds=[config.seed], budget=1.0, variants=None)
+    alone = replace(config.ablation, enabled=False, budget=1.0)
     return replace(config, training=replace(shrunk(training, phase + intervals), prior=prior), ablation=alone)
 
 

@@ -38,7 +38,8 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> dic
     low, high = np.percentile(means, [2.5, 97.5])
     p = None
     if count >= SEEDS_FOR_P:
-        p = float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+        tested: Any = stats.wilcoxon(differences) if differences.any() else None  # SciPy's annotation knows no pvalue
+        p = float(tested.pvalue) if tested else 1.0
     return {
         "n": count,
         "mean": mean,

@@ -2,7 +2,7 @@
 
     python -m src.train ablation.enabled=true
 
-Everything is kept in `<log_dir>/ablation/<name>/`: a folder for each run, `ablation.csv`, `ablation.md`,
+Everything is kept in `<log_dir>/ablation/<ablation.name>/`: a folder for each run, `ablation.csv`, `ablation.md`,
 `ablation.png` and `ablation.json`. A run that is there is not made again, and one that was cut goes on, so that the
 same command finishes an interrupted study.
 """
@@ -75,7 +75,7 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
     if not config.evaluation.enabled:
         raise ConfigError("evaluation.enabled=false leaves nothing to compare; an ablation study needs the scores")
     variants = make_variants(config)
-    folder = Path(config.log_dir) / "ablation" / config.name
+    folder = Path(config.log_dir) / "ablation" / config.ablation.name
     runs = {
         (name, seed): replace(variant, seed=seed, training=replace(variant.training, resume="auto"))
         for seed in seeds  # seed by seed: an unfinished study has compared all variants with those it has
@@ -113,8 +113,8 @@ def read_results(folder: Path, variant: str, seed: int, settings: TrainConfig) -
     if differing:
         key, (then, now) = next(iter(differing.items()))
         raise ConfigError(
-            f"{path} was made with {key}={then} but the study now has {key}={now}: choose another name=... for it, "
-            f"or remove {folder}"
+            f"{path} was made with {key}={then} but the study now has {key}={now}: "
+            f"choose another ablation.name for it, or remove {folder}"
         )
     return results
 
@@ -175,9 +175,7 @@ def as_csv(values: Mapping[str, Values], compared: Mapping[str, Mapping[str, Any
             difference = row["difference"] or {}
             numbers = [row["mean"], row["std"], *(difference.get(field) for field in fields)]
             shown = " ".join("" if value is None else f"{value:.6g}" for value in each)
-            writer.writerow(
-                [name, label, *("" if number is None else f"{number:.6g}" for number in numbers), shown]
-            )
+            writer.writerow([name, label, *("" if number is None else f"{number:.6g}" for number in numbers), shown])
     return text.getvalue()
 
 
@@ -213,8 +211,8 @@ def as_markdown(values: Mapping[str, Values], compared: Mapping[str, Mapping[str
         "",
         *_table(["", *variants], [[label, *(difference(label, name) for name in variants)] for label in values]),
         "",
-        "Mean of the differences within a seed, [95 % bootstrap interval], d: their mean over their standard deviation. "
-        f"p values (Wilcoxon) are given from {SEEDS_FOR_P} seeds on.",
+        "Mean of the differences within a seed, [95 % bootstrap interval], d: the mean over the standard deviation of "
+        f"the differences; p (Wilcoxon) from {SEEDS_FOR_P} seeds on.",
     ]
     return "\n".join(lines) + "\n"
 

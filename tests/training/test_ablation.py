@@ -129,7 +129,7 @@ def test_a_budget_must_be_positive() -> None:
 def test_a_study_leaves_tables_and_a_figure(tmp_path: Path, made, capsys) -> None:
     config = study_config(tmp_path, "ablation.variants=[no_prior,cnn_decoder]", "ablation.seeds=[3,5]")
     folder = ablate(config, Invocation(tmp_path / "run"))
-    assert folder == tmp_path / "logs" / "ablation" / "svq"
+    assert folder == tmp_path / "logs" / "ablation" / "default"
     assert made == [(name, seed) for seed in (3, 5) for name in (FULL, "no_prior", "cnn_decoder")]
     assert (folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((folder / "ablation.csv").open()))
@@ -188,5 +188,8 @@ def test_every_key_of_the_study_is_read(tmp_path: Path, made) -> None:
             return super().__getattribute__(name)
 
     config = study_config(tmp_path)
-    ablate(replace(config, ablation=Watched(enabled=True, seeds=[0], budget=0.5, variants=[])), Invocation(tmp_path))
-    assert {entry.name for entry in fields(AblationConfig)} - seen <= {"enabled"}  # the command reads it: tests/test_configs.py
+    ablate(
+        replace(config, ablation=Watched(enabled=True, seeds=[0], budget=0.5, variants=[], name="x")),
+        Invocation(tmp_path),
+    )
+    assert {entry.name for entry in fields(AblationConfig)} - seen <= {"enabled"}  # which src.train reads
