@@ -147,7 +147,7 @@ def write_study(
         f"{measure.label} ({'higher' if measure.higher_is_better else 'lower'} is better)": values[measure.label]
         for measure in MEASURES
     }
-    figure = visualization.variant_comparison(shown, title=f"What each part is for: {len(seeds)} seeds a variant")
+    figure = visualization.variant_comparison(shown, title=f"What each part is for: {len(seeds)} seed{'s' if len(seeds) > 1 else ''} a variant")
     visualization.save_figure(figure, folder / "ablation.png")
     print(f"\n{text}\nwrote ablation.md, .csv, .json and .png in {folder}")
 

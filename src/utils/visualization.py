@@ -24,6 +24,7 @@ from matplotlib import colormaps, style
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 from torch import Tensor
 
@@ -324,6 +325,7 @@ def variant_comparison(
             if line == 0:
                 panel.axvline(mean, color=colour, linewidth=1, linestyle="--", alpha=0.6)
         panel.margins(x=0.1)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
         panel.grid(axis="x", alpha=0.3)
     panels[0, 0].set_yticks(range(len(variants)), [variant.replace("_", " ") for variant in variants])
     panels[0, 0].set_ylim(len(variants) - 0.5, -0.5)
