@@ -31,7 +31,6 @@ from .schema import check, register
 Config = TypeVar("Config")
 Main = Callable[[Config], None]
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 NOT_PRIMARY = (
     "the config that --config-name gives lacks the defaults: begin it with `# @package _global_` and "
     "`defaults: [/config, _self_]` as experiment/my_experiment.yaml does, or choose it as an option, "
@@ -39,12 +38,17 @@ NOT_PRIMARY = (
 )
 
 
+def conf_folder() -> Path:
+    """conf/ at the top of the clone, or its copy inside the installed package."""
+    package = Path(__file__).resolve().parents[1]
+    return package.parent / "conf" if __package__ == "src.configs" else package / "conf"
+
+
 class ConfSearchPath(SearchPathPlugin):
-    """Adds conf/ at the top of the clone, or its copy inside the installed package, to where Hydra looks."""
+    """Adds conf/ to where Hydra looks."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        in_clone = __package__ == "src.configs" and CONF.is_dir()
-        search_path.append("svq-conf", f"file://{CONF.as_posix()}" if in_clone else "pkg://svq.conf")
+        search_path.append("svq-conf", f"file://{conf_folder().as_posix()}")
 
 
 Plugins.instance().register(ConfSearchPath)

@@ -132,6 +132,17 @@ class VisualizationConfig:
 
 
 @dataclass(kw_only=True)
+class AblationConfig:
+    """Whether variants of the model are trained and compared instead of one model, which ones, and for how long."""
+
+    enabled: bool
+    seeds: list[int]
+    budget: float = _above(0)
+    variants: list[str] | None
+    name: str
+
+
+@dataclass(kw_only=True)
 class TrainConfig:
     """Everything `python -m src.train` can be told."""
 
@@ -146,6 +157,7 @@ class TrainConfig:
     training: TrainingConfig
     evaluation: EvaluationConfig
     visualization: VisualizationConfig
+    ablation: AblationConfig
 
 
 @dataclass(kw_only=True)

@@ -85,15 +85,15 @@ def evaluate_model(
                 scores.update(code_scores(fit, test, model.quantizer.codebook.shape[1], seed, notes))
             arrays = scores.pop("arrays")
             if model.prior is None:
-                notes.append("prior: the model has none (init_prior was not called); bits and generation were skipped")
-                scores["prior"] = scores["generation"] = None
+                notes.append("prior: the model has none (init_prior was not called); scenes are those of random codes")
+                scores["prior"] = None
             else:
                 with _timed(seconds, "prior"):
                     codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
                     scores["prior"] = prior_bits_per_code(model.prior, codes, seed, batch_size, autocast)
-                with _timed(seconds, "generation"):
-                    images = generate_scenes(model, num_generated, temperature, top_k, seed, device, autocast, progress)
-                    scores["generation"] = well_formedness(images, network, batch_size)
+            with _timed(seconds, "generation"):
+                images = generate_scenes(model, num_generated, temperature, top_k, seed, device, autocast, progress)
+                scores["generation"] = well_formedness(images, network, batch_size)
     finally:
         model.train(was_training)
     scores["attribute_network"] = network_report
@@ -171,14 +171,24 @@ def generate_scenes(
     autocast: AbstractContextManager | None = None,
     progress: bool = True,
 ) -> Tensor:
-    """`count` scenes of the prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`."""
+    """`count` scenes of the prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`.
+
+    Without a prior every code of a scene is drawn at random, each as likely as any other.
+    """
     generator = torch.Generator(device).manual_seed(seed)
     images = []
     with progress_bar("generating scenes", count, "scene", progress) as bar:
         for start in range(0, count, GENERATE_BATCH):
             batch = min(GENERATE_BATCH, count - start)
             with autocast or nullcontext():
-                images.append(model.generate(batch, temperature, top_k, generator).float().cpu())
+                if model.prior is None:
+                    books = model.quantizer
+                    shape = (batch, books.num_slots, books.num_codebooks)
+                    codes = torch.randint(books.codebook_size, shape, generator=generator, device=device)
+                    drawn = model.decode(codes).recon.clamp(0, 1)
+                else:
+                    drawn = model.generate(batch, temperature, top_k, generator)
+                images.append(drawn.float().cpu())
             bar.update(batch)
     return torch.cat(images)
 

@@ -97,7 +97,8 @@ def _contingency(true_masks: Tensor, predicted: Tensor, background: bool = False
     if true_masks.numel() and int(true_masks.sum(dim=1).max()) > 1:
         raise ValueError("true masks overlap: a pixel belongs to two objects; give visible (disjoint) masks")
     # The object of every pixel, S for the background; then one count over (scene, object, slot).
-    owner = torch.where(true_masks.any(dim=1), true_masks.to(torch.uint8).argmax(dim=1), objects)
+    seen, owner = true_masks.to(torch.uint8).max(dim=1)  # argmax takes six times as long
+    owner = torch.where(seen > 0, owner, objects)
     scene = torch.arange(scenes, device=labels.device).view(-1, 1, 1)
     index = (scene * (objects + 1) + owner.to(labels.device)) * slots + labels
     table = torch.bincount(index.flatten(), minlength=scenes * (objects + 1) * slots)

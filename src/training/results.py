@@ -59,8 +59,13 @@ def hardware(device: torch.device) -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
     """Writes readable JSON, whole or not at all."""
+    return write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text file, whole or not at all."""
     draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
     return path
 

@@ -14,7 +14,7 @@ import colorsys
 import math
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ from matplotlib import colormaps, style
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 from torch import Tensor
 
@@ -282,6 +283,52 @@ def block_factor_matrix(
     bar = figure.colorbar(picture, ax=axes, fraction=0.08, pad=0.04, ticks=[0, 0.25, 0.5, 0.75, 1])
     bar.set_label("share of the factor's\ninformation above chance")
     bar.ax.spines[:].set_visible(False)
+    return figure
+
+
+@style.context(_STYLE)
+def variant_comparison(
+    values: Mapping[str, Mapping[str, Sequence[float | None]]], *, title: str = "", dpi: int = 150
+) -> Figure:
+    """One panel a measure, one line a variant: a dot for each seed, a bar for their mean ± standard deviation.
+
+    Args:
+        values: measure → variant → one number a seed, None where there is none. All measures have the same variants;
+            the mean of the first is drawn through the panel as what the others are compared with.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: no measures, or measures with different variants.
+    """
+    names = [list(of_measure) for of_measure in values.values()]
+    if not names or not names[0] or any(other != names[0] for other in names):
+        raise ValueError(f"values had the variants {names} but expected the same ones, at least one, in every measure")
+    variants = names[0]
+    columns = min(3, len(values))
+    rows = math.ceil(len(values) / columns)
+    labels = _text_width("m", FONT_SIZE) * max(map(len, variants))
+    figure = _chart(2.6 * columns + labels + 0.3, (0.27 * len(variants) + 0.75) * rows + 0.5, title, dpi)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for panel in panels.flat[len(values) :]:
+        panel.set_axis_off()
+    for panel, (measure, of_measure) in zip(panels.flat, values.items(), strict=False):
+        panel.set_title(_wrap(measure, 2.5, FONT_SIZE), loc="left")
+        for line, (variant, each) in enumerate(of_measure.items()):
+            known = [value for value in each if value is not None]
+            if not known:
+                panel.text(0.5, line, "none", transform=panel.get_yaxis_transform(), ha="center", va="center")
+                continue
+            mean, spread = float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+            colour = "#2f6f9f" if variant == variants[0] else "#c4501b"
+            panel.errorbar(mean, line, xerr=spread, color=colour, marker="|", markersize=10, capsize=3)
+            panel.scatter(known, [line] * len(known), s=14, color=colour, alpha=0.6, linewidths=0)
+            if line == 0:
+                panel.axvline(mean, color=colour, linewidth=1, linestyle="--", alpha=0.6)
+        panel.margins(x=0.1)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+        panel.grid(axis="x", alpha=0.3)
+    panels[0, 0].set_yticks(range(len(variants)), [variant.replace("_", " ") for variant in variants])
+    panels[0, 0].set_ylim(len(variants) - 0.5, -0.5)
     return figure
 
 

@@ -1,0 +1,71 @@
+"""The variants of an ablation study: one file each in conf/ablation/variant/, laid over the settings of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .errors import ConfigError
+from .launch import conf_folder, explain
+from .schema import PriorConfig, TrainConfig, TrainingConfig, check
+
+Phase = TypeVar("Phase", TrainingConfig, PriorConfig)
+
+FULL = "full"  # the settings as they are
+
+
+def variant_files() -> dict[str, Path]:
+    """The files there are, by name."""
+    return {path.stem: path for path in sorted((conf_folder() / "ablation" / "variant").glob("*.yaml"))}
+
+
+def make_variants(config: TrainConfig) -> dict[str, TrainConfig]:
+    """The full model's settings and those of every chosen variant, each at the study's share of the steps.
+
+    Raises:
+        ConfigError: a variant that does not exist, changes nothing, or sets what is no setting.
+    """
+    files = variant_files()
+    chosen = list(files) if config.ablation.variants is None else config.ablation.variants
+    variants = {FULL: with_budget(config)}
+    for name in chosen:
+        if name not in files:
+            raise ConfigError(f"ablation.variants has {name}, which is unknown; choose from: {', '.join(files)}")
+        variants[name] = with_budget(_laid_over(config, files[name]))
+        if variants[name] == variants[FULL]:
+            raise ConfigError(f"{files[name]} changes nothing: the run has these settings already; leave {name} out")
+    return variants
+
+
+def with_budget(config: TrainConfig) -> TrainConfig:
+    """A run of the study: `config` with every count of steps times `ablation.budget`, and no study of its own."""
+    budget, training = config.ablation.budget, config.training
+
+    def shrunk(settings: Phase, names: Sequence[str]) -> Phase:
+        counts = {name: getattr(settings, name) for name in names}
+        return replace(settings, **{name: count and max(1, round(budget * count)) for name, count in counts.items()})
+
+    prior = shrunk(training.prior, ("steps", "warmup_steps"))
+    phase = ("steps", "warmup_steps", "sketch_steps", "quantize_from", "quantize_by")
+    intervals = ("eval_every", "image_every", "checkpoint_every")
+    alone = replace(config.ablation, enabled=False, budget=1.0)
+    return replace(config, training=replace(shrunk(training, phase + intervals), prior=prior), ablation=alone)
+
+
+def _laid_over(config: TrainConfig, path: Path) -> TrainConfig:
+    try:
+        merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), OmegaConf.load(path)))
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {explain(error)}") from error
+    assert isinstance(merged, TrainConfig)
+    try:
+        check(merged)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return merged

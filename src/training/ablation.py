@@ -1,0 +1,240 @@
+"""The ablation study: the full model and variants of it, each trained with the same seeds, and what differs.
+
+    python -m src.train ablation.enabled=true
+
+Everything is kept in `<log_dir>/ablation/<ablation.name>/`: a folder for each run, `ablation.csv`, `ablation.md`,
+`ablation.png` and `ablation.json`. A run that is there is not made again, and one that was cut goes on, so that the
+same command finishes an interrupted study.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..configs.errors import ConfigError
+from ..configs.launch import Invocation, plain
+from ..configs.schema import TrainConfig
+from ..configs.variants import FULL, make_variants
+from ..evaluation.paired import SEEDS_FOR_P, paired_difference
+from ..utils import visualization
+from .checkpoint import differences
+from .results import commit, hardware, write_json, write_text
+from .run import train
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of the table: its heading, where results.json has it, and in which unit it is shown."""
+
+    label: str
+    path: tuple[str, ...]
+    factor: float = 1.0
+    digits: int = 3
+    higher_is_better: bool = True
+
+
+MEASURES = (
+    Measure("FG-ARI", ("segmentation", "fg_ari")),
+    Measure("mIoU", ("segmentation", "miou")),
+    Measure("MSE × 1000", ("reconstruction", "mse"), 1000, 2, higher_is_better=False),
+    Measure("colour read, %", ("readout", "colour", "accuracy"), 100, 1),
+    Measure("shape read, %", ("readout", "shape", "accuracy"), 100, 1),
+    Measure("information on colour", ("blocks", "colour", "value")),
+    Measure("information on x", ("blocks", "x", "value")),
+    Measure("information on y", ("blocks", "y", "value")),
+    Measure("well-formed samples, %", ("generation", "share"), 100, 1),
+)
+
+# of one measure: variant → one number a seed, None where a run has no such score
+Values = dict[str, list[float | None]]
+
+
+def ablate(config: TrainConfig, call: Invocation) -> Path:
+    """Makes the runs that are missing and writes the comparison; returns the folder of the study.
+
+    Raises:
+        ConfigError: settings that cannot be used, or a folder with runs of other settings.
+    """
+    started = time.perf_counter()
+    seeds = config.ablation.seeds
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"ablation.seeds={seeds} cannot be used; give at least one seed, and each of them once")
+    if call.multirun:
+        raise ConfigError("an ablation study makes its runs one after the other by itself; leave -m out")
+    if not config.evaluation.enabled:
+        raise ConfigError("evaluation.enabled=false leaves nothing to compare; an ablation study needs the scores")
+    variants = make_variants(config)
+    folder = Path(config.log_dir) / "ablation" / config.ablation.name
+    runs = {
+        (name, seed): replace(variant, seed=seed, training=replace(variant.training, resume="auto"))
+        for seed in seeds  # seed by seed: an unfinished study has compared all variants with those it has
+        for name, variant in variants.items()
+    }
+    missing = [run for run, settings in runs.items() if read_results(folder, *run, settings) is None]
+    print(f"{len(variants)} variants × {len(seeds)} seeds: {len(runs)} runs in {folder}, {len(missing)} to be made")
+    for done, (name, seed) in enumerate(missing):
+        print(f"\n── run {done + 1} of {len(missing)}: {name}, seed {seed}{_time_left(started, done, len(missing))}")
+        place = Invocation(run_folder(folder, name, seed), multirun=True, command=call.command)
+        place.run_dir.mkdir(parents=True, exist_ok=True)
+        train(runs[name, seed], place)
+    results = {run: read_results(folder, *run, settings) or {} for run, settings in runs.items()}
+    seconds = sum(result["seconds"]["total"] for result in results.values())
+    write_study(folder, list(variants), seeds, results, {"command": call.command, "seconds": round(seconds, 1)})
+    return folder
+
+
+def run_folder(folder: Path, variant: str, seed: int) -> Path:
+    """Where a run of the study in `folder` is kept."""
+    return folder / variant / f"seed_{seed}"
+
+
+def read_results(folder: Path, variant: str, seed: int, settings: TrainConfig) -> dict[str, Any] | None:
+    """The results of a finished run, None if there are none yet.
+
+    Raises:
+        ConfigError: they are those of other settings.
+    """
+    path = run_folder(folder, variant, seed) / "results.json"
+    if not path.exists():
+        return None
+    results = json.loads(path.read_text(encoding="utf-8"))
+    differing = differences(results["config"], plain(settings))
+    if differing:
+        key, (then, now) = next(iter(differing.items()))
+        raise ConfigError(
+            f"{path} was made with {key}={then} but the study now has {key}={now}: "
+            f"choose another ablation.name for it, or remove {folder}"
+        )
+    return results
+
+
+def write_study(
+    folder: Path,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    results: Mapping[tuple[str, int], Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+) -> None:
+    """ablation.json, .csv, .md and .png of finished runs; `variants` begins with the full model."""
+    values: dict[str, Values] = {
+        measure.label: {
+            name: [_scaled(_find(results[name, seed]["scores"], measure.path), measure.factor) for seed in seeds]
+            for name in variants
+        }
+        for measure in MEASURES
+    }
+    compared = {
+        label: {name: compare(of_measure[name], of_measure[FULL]) for name in variants}
+        for label, of_measure in values.items()
+    }
+    content = {**provenance, "commit": commit(), "hardware": hardware(torch.device("cpu")), "seeds": list(seeds)}
+    write_json(folder / "ablation.json", {**content, "values": values, "compared": compared})
+    write_text(folder / "ablation.csv", as_csv(values, compared))
+    text = as_markdown(values, compared, len(seeds))
+    write_text(folder / "ablation.md", text)
+    shown = {
+        f"{measure.label} ({'higher' if measure.higher_is_better else 'lower'} is better)": values[measure.label]
+        for measure in MEASURES
+    }
+    title = f"What each part is for: {len(seeds)} seed{'s' if len(seeds) > 1 else ''} a variant"
+    figure = visualization.variant_comparison(shown, title=title)
+    visualization.save_figure(figure, folder / "ablation.png")
+    print(f"\n{text}\nwrote ablation.md, .csv, .json and .png in {folder}")
+
+
+def compare(values: Sequence[float | None], full: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and std over seeds, and the paired difference from the full model over the seeds that both have."""
+    known = [value for value in values if value is not None]
+    pairs = [(value, base) for value, base in zip(values, full, strict=True) if value is not None and base is not None]
+    return {
+        "mean": statistics.mean(known) if known else None,
+        "std": statistics.stdev(known) if len(known) > 1 else None,
+        "difference": paired_difference([value for value, _ in pairs], [base for _, base in pairs]) if pairs else None,
+    }
+
+
+def as_csv(values: Mapping[str, Values], compared: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a variant and measure: its mean, std, difference from the full model, and the number of each seed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fields = ("n", "mean", "std", "low", "high", "effect", "p")
+    writer.writerow(["variant", "measure", "mean", "std", *(f"difference_{name}" for name in fields), "each_seed"])
+    for label, of_measure in values.items():
+        for name, each in of_measure.items():
+            row = compared[label][name]
+            difference = row["difference"] or {}
+            numbers = [row["mean"], row["std"], *(difference.get(field) for field in fields)]
+            shown = " ".join("" if value is None else f"{value:.6g}" for value in each)
+            writer.writerow([name, label, *("" if number is None else f"{number:.6g}" for number in numbers), shown])
+    return text.getvalue()
+
+
+def as_markdown(values: Mapping[str, Values], compared: Mapping[str, Mapping[str, Any]], seeds: int) -> str:
+    """Two tables: the scores, and what differs from the full model."""
+    names = list(next(iter(values.values())))
+    digits = {measure.label: measure.digits for measure in MEASURES}
+
+    def score(label: str, name: str) -> str:
+        row = compared[label][name]
+        if row["mean"] is None:
+            return "–"
+        spread = "" if row["std"] is None else f" ± {row['std']:.{digits[label]}f}"
+        return f"{row['mean']:.{digits[label]}f}{spread}"
+
+    def difference(label: str, name: str) -> str:
+        row = compared[label][name]["difference"]
+        if row is None:
+            return "–"
+        places = digits[label]
+        text = f"{row['mean']:+.{places}f}"
+        if row["low"] is not None:
+            text += f" [{row['low']:+.{places}f}, {row['high']:+.{places}f}]"
+        if row["effect"] is not None:
+            text += f", d = {row['effect']:+.1f}"
+        return text if row["p"] is None else f"{text}, p = {row['p']:.3f}"
+
+    variants = [name for name in names if name != FULL]
+    lines = [
+        *_table(["", *names], [[label, *(score(label, name) for name in names)] for label in values]),
+        "",
+        f"Mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}. Differences from the full model:",
+        "",
+        *_table(["", *variants], [[label, *(difference(label, name) for name in variants)] for label in values]),
+        "",
+        "Mean of the differences within a seed, [95 % bootstrap interval], d: the mean over the standard deviation of "
+        f"the differences; p (Wilcoxon) from {SEEDS_FOR_P} seeds on.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _find(scores: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    found: Any = scores
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _time_left(started: float, done: int, total: int) -> str:
+    if not done:
+        return ""
+    seconds = (time.perf_counter() - started) / done * (total - done)
+    return f"; about {timedelta(seconds=round(seconds))} left in all"
