@@ -1,35 +1,50 @@
-"""Fills the READMEs' tables from `results/`, so that no number there is typed by hand.
+"""Fills the READMEs' tables and numbers from `results/`, so that none of them is typed by hand.
 
     python -m benchmarks.readme
 
-Between `<!-- results: NAME -->` and `<!-- /results -->` goes `results/NAME/summary.md`, which
-`python -m benchmarks.default_runs` writes.
+Between `<!-- results: shapes/summary.md -->` and `<!-- /results -->` goes that file of `results/`. Between
+`<!-- number: shapes/seed_0.json scores.segmentation.miou .3f -->` and `<!-- /number -->` goes one number of it: the
+keys that lead there, and how Python is to format it (`.1%` gives per cent).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.ko.md")
-_SLOT = re.compile(r"(<!-- results: (?P<name>\w+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+_FILE = re.compile(r"(<!-- results: (?P<file>\S+) -->\n).*?(<!-- /results -->)", re.DOTALL)
+_NUMBER = re.compile(r"(<!-- number: (?P<file>\S+) (?P<keys>\S+) (?P<format>\S+) -->).*?(<!-- /number -->)", re.DOTALL)
 
 
 def filled(text: str, results: Path) -> str:
-    """`text` with every table between markers replaced by the one in `results`.
+    """`text` with everything between markers replaced by what `results` has.
 
     Raises:
-        FileNotFoundError: a marker names results that are not there.
+        FileNotFoundError: a marker names a file that is not there.
+        KeyError: a marker names a number that is not in its file.
     """
 
     def table(match: re.Match[str]) -> str:
-        path = results / match["name"] / "summary.md"
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: run python -m benchmarks.default_runs --name {match['name']}")
-        return match[1] + path.read_text(encoding="utf-8") + match[3]
+        return match[1] + _read(results / match["file"]) + match[3]
 
-    return _SLOT.sub(table, text)
+    def number(match: re.Match[str]) -> str:
+        value = json.loads(_read(results / match["file"]))
+        for key in match["keys"].split("."):
+            if key not in value:
+                raise KeyError(f"{match['file']} has no {match['keys']}: there is no {key} among {', '.join(value)}")
+            value = value[key]
+        return match[1] + f"{value:{match['format']}}".replace("%", " %") + match[5]
+
+    return _NUMBER.sub(number, _FILE.sub(table, text))
+
+
+def _read(path: Path) -> str:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run the command of benchmarks/ that writes it")
+    return path.read_text(encoding="utf-8")
 
 
 def main() -> None:
