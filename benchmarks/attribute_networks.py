@@ -33,6 +33,7 @@ def make(data: str) -> None:
     if target.exists():
         print(f"{data}: {target.name} is there")
         return
+    made_by = commit()  # before the files written here change the working tree
     with tempfile.TemporaryDirectory() as folder:
         precision = autocast(resolve_precision("auto", "cpu"), "cpu")
         _, report = attribute_network(dataset, folder, autocast=precision)
@@ -42,7 +43,7 @@ def make(data: str) -> None:
     reports = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     reports[data] = {
         "file": target.name,
-        "commit": commit(),
+        "commit": made_by,
         "hardware": hardware(torch.device("cpu")),
         "report": report,
     }

@@ -12,7 +12,8 @@ from src.evaluation.attribute_training import Examples, attribute_network, make_
 from src.evaluation.generation import well_formedness
 from src.evaluation.malformed import KINDS, LayerPool
 
-SHIPPED_BACKGROUNDS = ("black", "random")
+# with the errors they may make: turned sprites are harder to judge
+SHIPPED = [("shapes", "black", 0.05), ("shapes", "random", 0.05), ("multi_dsprites", "black", 0.1)]
 
 
 @pytest.fixture
@@ -176,15 +177,15 @@ def test_data_without_layers_is_refused() -> None:
         attribute_network([], steps=1, progress=False)
 
 
-@pytest.mark.parametrize("background", SHIPPED_BACKGROUNDS)
-def test_the_shipped_network_judges_well_enough(background: str, tmp_path) -> None:
+@pytest.mark.parametrize("name, background, wrong", SHIPPED)
+def test_the_shipped_network_judges_well_enough(name: str, background: str, wrong: float, tmp_path) -> None:
     """Its file is found, and its errors, measured anew, are those that it claims."""
-    dataset = make_dataset("shapes", num_samples=1, background=background)
+    dataset = make_dataset(name, num_samples=1, background=background)
     network, claimed = attribute_network(dataset, tmp_path, progress=False)
     assert not list(tmp_path.iterdir()), "it was trained instead"
     report = measure(network, dataset)
     for kind in ("false_reject", "false_reject_degraded", "false_accept"):
         assert report[kind]["share"] == pytest.approx(claimed[kind]["share"], abs=0.005)
-    assert report["false_reject"]["share"] < 0.05
-    assert report["false_accept"]["share"] < 0.05
-    assert report["colour_accuracy"]["share"] > 0.98 and report["shape_accuracy"]["share"] > 0.98
+    assert report["false_reject"]["share"] < wrong
+    assert report["false_accept"]["share"] < wrong
+    assert report["colour_accuracy"]["share"] > 0.98 and report["shape_accuracy"]["share"] > 0.95
