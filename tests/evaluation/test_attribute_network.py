@@ -177,6 +177,7 @@ def test_data_without_layers_is_refused() -> None:
         attribute_network([], steps=1, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, background, wrong", SHIPPED)
 def test_the_shipped_network_judges_well_enough(name: str, background: str, wrong: float, tmp_path) -> None:
     """Its file is found, and its errors, measured anew, are those that it claims."""
