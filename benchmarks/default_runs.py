@@ -6,7 +6,8 @@
 
 Further words are settings passed on to `python -m src.train`. A seed's run leaves `seed_<n>.json` (the run's own
 results.json, and the seconds from process start to exit), its pictures in `seed_<n>/`, and its weights under
-`checkpoints/<name>/`. Seeds that have a file are not run again, so an interrupted series goes on where it stopped.
+`checkpoints/<name>/`. Seeds that have a file are not run again, so an interrupted series goes on where it stopped; to
+make a published one anew, remove its folder or choose another --name.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from src.configs.errors import ConfigError
+from src.configs.launch import compose_config, plain
+from src.training.checkpoint import FREE, differences
 from src.training.results import write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -72,6 +76,28 @@ BARS: dict[str, dict[str, str]] = {
 }
 
 
+def is_there(seed: int, folder: Path, settings: list[str]) -> bool:
+    """Whether a seed has its file already.
+
+    Raises:
+        SystemExit: a setting that cannot be used, or a file that was made with other settings.
+    """
+    try:
+        config = plain(compose_config([*settings, f"seed={seed}"]))
+    except ConfigError as error:
+        raise SystemExit(f"error: {error}") from error
+    path = folder / f"seed_{seed}.json"
+    if not path.exists():
+        return False
+    made = json.loads(path.read_text(encoding="utf-8"))
+    for key, (then, now) in differences(made["config"], config, free=set(FREE) - {"data.num_test"}).items():
+        raise SystemExit(
+            f"error: {path} was made with {key}={then}, not {now}: choose another --name for these settings"
+        )
+    print(f"seed {seed}: {path.relative_to(PROJECT)} is there, made with commit {made['commit']}")
+    return True
+
+
 def run_seed(seed: int, folder: Path, settings: list[str]) -> None:
     """One run of the training command in a fresh process, its results and pictures copied into `folder`."""
     command = [sys.executable, "-m", "src.train", f"seed={seed}", *settings]
@@ -80,11 +106,14 @@ def run_seed(seed: int, folder: Path, settings: list[str]) -> None:
     started = time.perf_counter()
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        output = [line for line in process.stdout if print(line, end="", flush=True) is None]
+        output = []
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            output.append(line)
     wall = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"seed {seed} ended with exit code {process.returncode}; nothing was recorded")
-    written = [PROJECT / path for path in re.findall(r"wrote (\S+)", "".join(output))]
+    written = [PROJECT / path for path in re.findall(r"^wrote (.+)$", "".join(output), re.MULTILINE)]
     [results] = [path for path in written if path.name == "results.json"]
     pictures = folder / f"seed_{seed}"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -134,7 +163,7 @@ def main() -> None:
     folder = RESULTS / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
-        if not (folder / f"seed_{seed}.json").exists():
+        if not is_there(seed, folder, settings):
             run_seed(seed, folder, settings)
     summary = summarize(folder)
     (folder / "summary.md").write_text(summary, encoding="utf-8")

@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 
-from src.configs import launch
-from src.configs.schema import TrainConfig
+from src.configs.launch import Invocation, compose_config
 from src.configs.variants import with_budget
 from src.training import autoencoder, finish, prior, run
 from src.training.results import commit, hardware, write_json
@@ -71,8 +69,7 @@ class Stopwatch:
 
 def profile(settings: list[str], budget: float) -> dict[str, float]:
     """Seconds of each part of a full run with these settings; "else" is what belongs to no part."""
-    with initialize_config_dir(str(Path(launch.__file__).parent), version_base="1.3"):
-        config = launch.to_object(compose("train", settings), TrainConfig)
+    config = compose_config(settings)
     config = replace(config, ablation=replace(config.ablation, budget=budget))
     stopwatch = Stopwatch()
     for label, functions in PARTS.items():
@@ -80,7 +77,7 @@ def profile(settings: list[str], budget: float) -> dict[str, float]:
             setattr(owner, name, stopwatch.timed(label, getattr(owner, name)))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        run.train(with_budget(config), launch.Invocation(Path(folder), multirun=True))
+        run.train(with_budget(config), Invocation(Path(folder), own_checkpoints=True))
         total = time.perf_counter() - started
     seconds = {**stopwatch.seconds, "else": total - sum(stopwatch.seconds.values())}
     return {label: each / (budget if label in (AUTOENCODER, PRIOR) else 1) for label, each in seconds.items()}

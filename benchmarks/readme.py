@@ -9,6 +9,7 @@ keys that lead there, and how Python is to format it (`.1%` gives per cent).
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -48,6 +49,8 @@ def _read(path: Path) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     for name in READMES:
         path = PROJECT / name
         path.write_text(filled(path.read_text(encoding="utf-8"), PROJECT / "results"), encoding="utf-8")

@@ -135,8 +135,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="where the JSON file goes")
     settings = parser.parse_args(arguments)
-    if settings.rounds < 1:
-        parser.error(f"argument --rounds: must be at least 1, got {settings.rounds}")
+    for name in ("scenes", "slots", "blocks", "codes", "embed_dim", "num_heads", "num_layers", "rounds"):
+        if getattr(settings, name) < 1:
+            parser.error(f"argument --{name.replace('_', '-')}: must be at least 1, got {getattr(settings, name)}")
+    if settings.embed_dim % settings.num_heads:
+        parser.error(f"argument --embed-dim: {settings.embed_dim} is no multiple of --num-heads {settings.num_heads}")
+    try:
+        settings.device = resolve_device(settings.device)
+        for name in settings.precision or []:
+            resolve_precision(name, settings.device)
+    except ValueError as error:
+        parser.error(str(error))
     return settings
 
 
@@ -146,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings = parse(arguments)
     start = time.perf_counter()
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None  # before this process adds to it
-    device = resolve_device(settings.device)
+    device = settings.device
     precisions = settings.precision or sorted({"float32", resolve_precision("auto", device)}, reverse=True)
     torch.manual_seed(0)
     prior = AutoregressiveTransformer(

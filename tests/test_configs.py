@@ -23,6 +23,7 @@ from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
 from src.configs.schema import GenerateConfig, TrainConfig
 from src.data import toy_datasets
+from src.models import slot_attention, slot_decoder
 from src.models.svq_model import SVQ
 from src.training import finish
 from src.training.checkpoint import BEST, LAST, find_resume
@@ -34,11 +35,20 @@ from .training.tiny import CONFIGS, TINY, in_folder, tiny_config
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+DEFAULTS = {  # which experiment=default trains
+    f"{group}={name}"
+    for entry in yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    if isinstance(entry, dict)
+    for group, name in entry.items()
+}
 OPTIONS = sorted(
-    f"{path.parent.name}={path.stem}"
-    for folder in (CONFIGS, ROOT / "conf")
-    for path in folder.glob("*/*.yaml")
-    if path.parent.name != "experiment"
+    {
+        f"{path.parent.name}={path.stem}"
+        for folder in (CONFIGS, ROOT / "conf")
+        for path in folder.glob("*/*.yaml")
+        if path.parent.name != "experiment"
+    }
+    - DEFAULTS
 )
 TWO_STEPS = ("training.steps=2", "training.prior.steps=2")
 
@@ -68,10 +78,7 @@ def test_every_experiment_composes_alike_as_primary_and_as_option(experiment):
 
 @pytest.mark.parametrize("words", [f"experiment={name}" for name in EXPERIMENTS] + OPTIONS)
 def test_every_config_trains_two_steps(tmp_path, words):
-    config = tiny_config(*in_folder(tmp_path), *TWO_STEPS, words)
-    if words != "experiment=default" and config == tiny_config(*in_folder(tmp_path), *TWO_STEPS):
-        return  # one of the defaults, which experiment=default trains
-    train(config, Invocation(tmp_path / "run"))
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, words), Invocation(tmp_path / "run"))
     assert (tmp_path / "checkpoints" / BEST).exists()
 
 
@@ -90,6 +97,8 @@ def test_every_choice_trains_two_steps(tmp_path, override):
 def test_choices_and_arguments_are_those_of_the_code():
     assert tuple(toy_datasets.DATASETS) == schema.DATASETS
     assert schema.BACKGROUNDS == toy_datasets.BACKGROUNDS
+    assert schema.DECODERS == slot_decoder.DECODERS
+    assert schema.SLOT_INITS == slot_attention.SLOT_INITS and schema.QUANTIZE_AT == slot_attention.QUANTIZE_AT
     assert schema.DEVICES == precision.DEVICES and schema.PRECISIONS == precision.PRECISIONS
     arguments = [name for name in inspect.signature(SVQ.__init__).parameters if name != "self"]
     assert arguments == [entry.name for entry in fields(schema.ModelConfig)]
@@ -158,8 +167,9 @@ def test_every_key_of_the_schema_has_its_default_in_a_file():
 
 
 def test_no_default_is_written_into_the_schema():
-    tree = ast.parse(Path(schema.__file__).read_text())
-    for node in ast.walk(tree):
+    tree = ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    for node in (entry for each in classes for entry in each.body):
         if isinstance(node, ast.AnnAssign) and node.value is not None:
             assert isinstance(node.value, ast.Call) and node.value.func.id.startswith("_"), ast.unparse(node)
 
@@ -184,6 +194,20 @@ def test_no_default_is_written_into_the_schema():
         ("data.max_shapes=9", "data.max_shapes=9 is out of range; it must be from 1 to 8"),
         ("seed=-1", "seed=-1 is out of range"),
         ("evaluation.temperature=nan", "evaluation.temperature=nan is out of range"),
+        ("training.learning_rate=inf", "training.learning_rate=inf is out of range; it must be a finite number"),
+        ("ablation.budget=inf", "ablation.budget=inf is out of range"),
+        ("seed=99999999999999999999", "is out of range; it must be from 0 to 2147483647"),
+        ("visualization.dpi=100000", "visualization.dpi=100000 is out of range; it must be from 20 to 1000"),
+        ("data.image_size=100000", "data.image_size=100000 is out of range"),
+        ("model.codebook_size=100000000", "model.codebook_size=100000000 is out of range"),
+        ("model.image_size=32", "model.image_size=32 but data.image_size=16; set data.image_size alone"),
+        ("model.in_channels=1", "model.in_channels=1 but the pictures of shapes have 3 channels"),
+        ("training.quantize_from=5", "training.quantize_from=5 must not exceed training.quantize_by=3"),
+        ("training.batch_size=100", "training.batch_size=100 exceeds data.num_train=24"),
+        ("training.prior.batch_size=100", "training.prior.batch_size=100 exceeds data.num_train=24"),
+        ("checkpoint_dir=", "checkpoint_dir is empty; give a path, such as checkpoint_dir=checkpoint"),
+        ("name=../x", "name='../x' is no name of one folder"),
+        ("ablation.name=a/b", "ablation.name='a/b' is no name of one folder"),
         ("+model.num_slot=3", "model.num_slot is not a setting; did you mean model.num_slots?"),
         ("+extra=1", "extra is not a setting; the config has: name, seed"),
     ],
@@ -207,6 +231,7 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(override, said):
         (["--config-name=model/base", "num_slots=2"], "begin it with `# @package _global_`"),
         (["data.name=squares"], "choose one of: shapes, multi_dsprites"),
         (["nonsense"], "Error parsing override 'nonsense'"),
+        (["log_dir="], "log_dir='' and name='svq' name no folder"),
         (["ablation.enabled=true", "ablation.seeds=[]"], "ablation.seeds=[] cannot be used; give at least one seed"),
     ],
 )
@@ -215,6 +240,23 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(tmp_path, words, s
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("word", ["log_dir={}", "checkpoint_dir={}/deeper"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, word):
+    (tmp_path / "file").write_text("")
+    done = command("train", *TINY, word.format("file"), cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
+    assert re.search(r"error: (Not a directory|File exists): \S*file", done.stderr)
+    assert "autoencoder" not in done.stderr  # nothing was trained
+
+
+def test_the_whole_traceback_on_demand(tmp_path, monkeypatch):
+    assert "Traceback" not in command("train", "data.name=squares", cwd=tmp_path).stderr
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "1"}
+    words = [sys.executable, "-m", "src.train", "data.name=squares", f"log_dir={tmp_path}"]
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "data.name=squares is unknown" in done.stderr
 
 
 def test_a_file_without_the_package_line_is_explained(tmp_path):

@@ -10,7 +10,7 @@ import functools
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from .errors import CommandError, ConfigError, Interrupted
-from .schema import check, register
+from .schema import TrainConfig, check, check_together, is_folder_name, register
 
 Config = TypeVar("Config")
 Main = Callable[[Config], None]
@@ -51,7 +51,17 @@ class ConfSearchPath(SearchPathPlugin):
         search_path.append("svq-conf", f"file://{conf_folder().as_posix()}")
 
 
+def run_folder(log_dir: str, name: str) -> str:
+    """<log_dir>/<name>. Hydra makes it before the settings are checked, so what would lead elsewhere stops here."""
+    if not log_dir.strip() or not is_folder_name(name):
+        raise ConfigError(
+            f"log_dir={log_dir!r} and name={name!r} name no folder; give a path and a name without slashes"
+        )
+    return f"{log_dir}/{name}"
+
+
 Plugins.instance().register(ConfSearchPath)
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
 register()
 
 
@@ -63,27 +73,28 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
     """
 
     def decorate(main: Main[Config]) -> Callable[[], None]:
+        wants_traceback = False
+
         @functools.wraps(main)  # Hydra finds the folder of the configs through the wrapped function
         def task(composed: DictConfig) -> None:
             try:
                 main(to_object(composed, schema))
             except CommandError as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise  # Hydra ends the other jobs first
+                if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise  # in a multirun Hydra ends the other jobs first
                 _stop(error)
 
         @functools.wraps(main)
         def entry() -> None:
+            nonlocal wants_traceback
             wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints several lines and exits with 1
             try:
                 hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
-            except (HydraException, OmegaConfBaseException) as error:
+            except (HydraException, OmegaConfBaseException, CommandError, OSError) as error:
                 if wants_traceback:
                     raise
-                _stop(ConfigError(explain(error)))
-            except CommandError as error:
-                _stop(error)
+                _stop(as_command_error(error))
             except KeyboardInterrupt:
                 hint = "; training.resume=auto goes on from last.pth, if there is one"
                 _stop(Interrupted("interrupted" + (hint if config_name == "train" else "")))
@@ -95,10 +106,11 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
 
 @dataclass(frozen=True)
 class Invocation:
-    """How a command was called: where it may write, whether it is one of several, how to call it again."""
+    """How a command was called: where it may write, whether it is one of several runs of a process and so keeps its
+    checkpoints there too, how to call it again."""
 
     run_dir: Path
-    multirun: bool = False
+    own_checkpoints: bool = False
     command: str = "python -m src.train"
 
 
@@ -128,13 +140,37 @@ def to_object(composed: DictConfig, schema: type[Config]) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     check(config)
+    if isinstance(config, TrainConfig):
+        check_together(config)
     assert isinstance(config, schema)
     return config
+
+
+def compose_config(words: Sequence[str] = (), config_name: str = "train") -> TrainConfig:
+    """The settings of `python -m src.train --config-name=<config_name> <words>`, for use in Python.
+
+    Raises:
+        ConfigError: as the command says it.
+    """
+    try:
+        with hydra.initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
+            return to_object(hydra.compose(config_name, list(words)), TrainConfig)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise as_command_error(error) from error
 
 
 def plain(config: Any) -> dict[str, Any]:
     """A config object as nested plain dictionaries, to be saved."""
     return asdict(config)
+
+
+def as_command_error(error: Exception) -> CommandError:
+    """What Hydra, OmegaConf or the file system raised, as one line and an exit code."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, OSError) and not isinstance(error, HydraException):  # a missing config is both
+        return CommandError(f"{error.strerror or error}: {error.filename}" if error.filename else error)
+    return ConfigError(explain(error))
 
 
 def explain(error: BaseException) -> str:

@@ -6,6 +6,7 @@ here imports torch, so that a mistake shows at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ SLOT_INITS = ("random", "learned")
 QUANTIZE_AT = ("last", "every")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "bf16", "float32")
+MAX_SEED = 2**31 - 1
 
 
 def _one_of(*choices: str) -> Any:
@@ -34,18 +36,26 @@ def _above(minimum: float) -> Any:
     return field(metadata={"above": minimum})
 
 
+def _folder_name() -> Any:
+    return field(metadata={"folder_name": True})
+
+
+def _path() -> Any:
+    return field(metadata={"path": True})
+
+
 @dataclass(kw_only=True)
 class DataConfig:
     """Which pictures, and how many of each split."""
 
     name: str = _one_of(*DATASETS)
-    image_size: int = _at_least(16)
+    image_size: int = _at_least(16, 1024)
     max_shapes: int = _at_least(1, 8)
     background: str = _one_of(*BACKGROUNDS)
     num_train: int = _at_least(1)
     num_val: int = _at_least(1)
     num_test: int = _at_least(1)
-    seed: int = _at_least(0)
+    seed: int = _at_least(0, MAX_SEED)
     num_workers: int = _at_least(0)
 
 
@@ -53,13 +63,13 @@ class DataConfig:
 class ModelConfig:
     """Exactly the constructor arguments of `SVQ`."""
 
-    image_size: int = _at_least(16)
+    image_size: int = _at_least(16, 1024)
     in_channels: int = _at_least(1)
     num_slots: int = _at_least(1)
     num_iterations: int = _at_least(1)
     slot_size: int = _at_least(1)
     num_codebooks: int = _at_least(1)
-    codebook_size: int = _at_least(1)
+    codebook_size: int = _at_least(1, 2**16)
     code_dim: int = _at_least(1)
     hidden_dim: int = _at_least(1)
     commitment_cost: float = _at_least(0)
@@ -118,8 +128,8 @@ class EvaluationConfig:
     num_generated: int = _at_least(1)
     temperature: float = _above(0)
     top_k: int | None = _at_least(1)
-    seed: int = _at_least(0)
-    cache_dir: str
+    seed: int = _at_least(0, MAX_SEED)
+    cache_dir: str = _path()
 
 
 @dataclass(kw_only=True)
@@ -128,7 +138,7 @@ class VisualizationConfig:
 
     num_images: int = _at_least(1)
     num_samples: int = _at_least(1)
-    dpi: int = _at_least(20)
+    dpi: int = _at_least(20, 1000)
 
 
 @dataclass(kw_only=True)
@@ -139,19 +149,19 @@ class AblationConfig:
     seeds: list[int]
     budget: float = _above(0)
     variants: list[str] | None
-    name: str
+    name: str = _folder_name()
 
 
 @dataclass(kw_only=True)
 class TrainConfig:
     """Everything `python -m src.train` can be told."""
 
-    name: str
-    seed: int = _at_least(0, 2**31)
+    name: str = _folder_name()
+    seed: int = _at_least(0, MAX_SEED)
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
-    log_dir: str
-    checkpoint_dir: str
+    log_dir: str = _path()
+    checkpoint_dir: str = _path()
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
@@ -164,15 +174,20 @@ class TrainConfig:
 class GenerateConfig:
     """Everything `python -m src.generate` can be told."""
 
-    checkpoint: str
+    checkpoint: str = _path()
     num_images: int = _at_least(1)
     temperature: float = _above(0)
     top_k: int | None = _at_least(1)
-    seed: int = _at_least(0)
-    output: str
+    seed: int = _at_least(0, MAX_SEED)
+    output: str = _path()
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
-    dpi: int = _at_least(20)
+    dpi: int = _at_least(20, 1000)
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether `name` is that of one folder, not a path, and not empty."""
+    return name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
 
 
 def register() -> None:
@@ -189,11 +204,18 @@ def check(config: Any, prefix: str = "") -> None:
         ConfigError: naming the key, its value and what was expected.
     """
     for entry in fields(config):
-        key, value, rule = prefix + entry.name, getattr(config, entry.name), entry.metadata
+        value: Any = getattr(config, entry.name)
+        key, rule = prefix + entry.name, entry.metadata
         if is_dataclass(value):
             check(value, key + ".")
         elif value is None:
             continue
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key}={value} is out of range; it must be a finite number")
+        elif "path" in rule and not str(value).strip():
+            raise ConfigError(f"{key} is empty; give a path, such as {key}={entry.name.split('_')[0]}")
+        elif "folder_name" in rule and not is_folder_name(str(value)):
+            raise ConfigError(f"{key}={value!r} is no name of one folder; give one without slashes, such as {key}=svq")
         elif "choices" in rule and value not in rule["choices"]:
             raise ConfigError(f"{key}={value} is unknown; choose one of: {', '.join(rule['choices'])}")
         elif "above" in rule and not value > rule["above"]:
@@ -202,3 +224,32 @@ def check(config: Any, prefix: str = "") -> None:
             low, high = rule["at_least"], rule["at_most"]
             wanted = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
             raise ConfigError(f"{key}={value} is out of range; it must be {wanted}")
+
+
+def check_together(config: TrainConfig) -> None:
+    """Holds settings of a run that depend on each other against each other.
+
+    Raises:
+        ConfigError: naming the keys, their values and what was expected.
+    """
+    data, model, training = config.data, config.model, config.training
+    if model.image_size != data.image_size:
+        raise ConfigError(
+            f"model.image_size={model.image_size} but data.image_size={data.image_size}; set data.image_size alone, "
+            "which the model's follows"
+        )
+    if model.in_channels != 3:
+        raise ConfigError(f"model.in_channels={model.in_channels} but the pictures of {data.name} have 3 channels")
+    if training.quantize_from > training.quantize_by:
+        raise ConfigError(
+            f"training.quantize_from={training.quantize_from} must not exceed "
+            f"training.quantize_by={training.quantize_by}"
+        )
+    batches = {"training.batch_size": training.batch_size}
+    if training.prior.steps:
+        batches["training.prior.batch_size"] = training.prior.batch_size
+    for key, size in batches.items():
+        if size > data.num_train:
+            raise ConfigError(
+                f"{key}={size} exceeds data.num_train={data.num_train}; lower it, or raise data.num_train"
+            )

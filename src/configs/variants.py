@@ -13,11 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import ConfigError
 from .launch import conf_folder, explain
-from .schema import PriorConfig, TrainConfig, TrainingConfig, check
+from .schema import PriorConfig, TrainConfig, TrainingConfig, check, check_together
 
 Phase = TypeVar("Phase", TrainingConfig, PriorConfig)
 
 FULL = "full"  # the settings as they are
+SET_BY_THE_STUDY = ("seed", "name", "log_dir", "checkpoint_dir", "ablation")
 
 
 def variant_files() -> dict[str, Path]:
@@ -61,11 +62,17 @@ def with_budget(config: TrainConfig) -> TrainConfig:
 def _laid_over(config: TrainConfig, path: Path) -> TrainConfig:
     try:
         merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config), OmegaConf.load(path)))
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {explain(error)}") from error
     assert isinstance(merged, TrainConfig)
+    for key in SET_BY_THE_STUDY:
+        if getattr(merged, key) != getattr(config, key):
+            raise ConfigError(f"{path} sets {key}, which the study sets itself; leave it out")
+    if not merged.evaluation.enabled:
+        raise ConfigError(f"{path} sets evaluation.enabled=false, which leaves nothing to compare; leave it out")
     try:
         check(merged)
+        check_together(merged)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return merged

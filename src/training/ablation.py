@@ -20,16 +20,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
-from ..configs.schema import TrainConfig
-from ..configs.variants import FULL, make_variants
+from ..configs.schema import TrainConfig, check
+from ..configs.variants import FULL, make_variants, variant_files
 from ..evaluation.paired import SEEDS_FOR_P, paired_difference
 from ..utils import visualization
-from .checkpoint import differences
-from .results import commit, hardware, write_json, write_text
+from .build import check_sizes
+from .checkpoint import FREE, differences
+from .results import write_json, write_text
 from .run import train
 
 
@@ -56,6 +55,8 @@ MEASURES = (
     Measure("well-formed samples, %", ("generation", "share"), 100, 1),
 )
 
+SCORED = {"evaluation", "data.num_test"}  # free when a run goes on, but not where its scores are compared
+
 # of one measure: variant → one number a seed, None where a run has no such score
 Values = dict[str, list[float | None]]
 
@@ -70,22 +71,29 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
     seeds = config.ablation.seeds
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"ablation.seeds={seeds} cannot be used; give at least one seed, and each of them once")
-    if call.multirun:
+    if call.own_checkpoints:
         raise ConfigError("an ablation study makes its runs one after the other by itself; leave -m out")
     if not config.evaluation.enabled:
         raise ConfigError("evaluation.enabled=false leaves nothing to compare; an ablation study needs the scores")
     variants = make_variants(config)
+    for name, variant in variants.items():
+        try:
+            check_sizes(variant)
+        except ConfigError as error:
+            raise ConfigError(f"{variant_files().get(name, FULL)}: {error}") from error
     folder = Path(config.log_dir) / "ablation" / config.ablation.name
     runs = {
         (name, seed): replace(variant, seed=seed, training=replace(variant.training, resume="auto"))
         for seed in seeds  # seed by seed: an unfinished study has compared all variants with those it has
         for name, variant in variants.items()
     }
+    for settings in runs.values():
+        check(settings)
     missing = [run for run, settings in runs.items() if read_results(folder, *run, settings) is None]
     print(f"{len(variants)} variants × {len(seeds)} seeds: {len(runs)} runs in {folder}, {len(missing)} to be made")
     for done, (name, seed) in enumerate(missing):
         print(f"\n── run {done + 1} of {len(missing)}: {name}, seed {seed}{_time_left(started, done, len(missing))}")
-        place = Invocation(run_folder(folder, name, seed), multirun=True, command=call.command)
+        place = Invocation(run_folder(folder, name, seed), own_checkpoints=True, command=call.command)
         place.run_dir.mkdir(parents=True, exist_ok=True)
         train(runs[name, seed], place)
     results = {run: read_results(folder, *run, settings) or {} for run, settings in runs.items()}
@@ -108,8 +116,11 @@ def read_results(folder: Path, variant: str, seed: int, settings: TrainConfig) -
     path = run_folder(folder, variant, seed) / "results.json"
     if not path.exists():
         return None
-    results = json.loads(path.read_text(encoding="utf-8"))
-    differing = differences(results["config"], plain(settings))
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        differing = differences(results["config"], plain(settings), free=set(FREE) - SCORED)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); remove it, and the run is made again") from error
     if differing:
         key, (then, now) = next(iter(differing.items()))
         raise ConfigError(
@@ -138,7 +149,11 @@ def write_study(
         label: {name: compare(of_measure[name], of_measure[FULL]) for name in variants}
         for label, of_measure in values.items()
     }
-    content = {**provenance, "commit": commit(), "hardware": hardware(torch.device("cpu")), "seeds": list(seeds)}
+    made_by = {
+        key: "; ".join(dict.fromkeys(str(result[key]) for result in results.values()))
+        for key in ("commit", "hardware", "precision", "torch")
+    }
+    content = {**provenance, **made_by, "seeds": list(seeds)}
     write_json(folder / "ablation.json", {**content, "values": values, "compared": compared})
     write_text(folder / "ablation.csv", as_csv(values, compared))
     text = as_markdown(values, compared, len(seeds))

@@ -1,4 +1,4 @@
-"""From settings to data and models, with every mistake found before anything is trained."""
+"""From settings to data and models, with sizes that do not fit found before anything is trained."""
 
 from __future__ import annotations
 

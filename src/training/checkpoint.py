@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,8 @@ def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, A
     path = checkpoint_dir / LAST if auto else Path(resume)
     if auto and not path.exists():
         return None
+    if path.is_dir():
+        raise ConfigError(f"training.resume={path} is a folder; give the file to go on from, such as {path / LAST}")
     with as_config_error():
         content = load_checkpoint(path)
     if content["training_state"].phase == FINISHED:
@@ -138,13 +140,15 @@ def unfinished(checkpoint_dir: Path) -> TrainingState | None:
     return None if state.phase == FINISHED else state
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Settings that differ and matter for what is learned: dotted key → (then, now)."""
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = FREE
+) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ, but for those that are `free` to: dotted key → (then, now)."""
     before, after = _flat(then), _flat(now)
     return {
         key: (before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not f"{key}.".startswith(tuple(f"{free}." for free in FREE))
+        if before.get(key) != after.get(key) and not f"{key}.".startswith(tuple(f"{name}." for name in free))
     }
 
 

@@ -28,7 +28,7 @@ class Autocast(MixedPrecision):
         return data
 
 
-def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
+def make_fabric(config: TrainConfig, one_of_several: bool = False) -> Fabric:
     """The launched engine of a run, every process seeded alike.
 
     Raises:
@@ -38,10 +38,14 @@ def make_fabric(config: TrainConfig, multirun: bool = False) -> Fabric:
         device = resolve_device(config.device)
         precision = resolve_precision(config.precision, device)
     devices = config.training.devices
-    if devices > 1 and multirun:
+    if devices > 1 and one_of_several:
         raise ConfigError(
-            f"training.devices={devices} does not go with --multirun, whose jobs share one process: "
+            f"training.devices={devices} does not go with --multirun or an ablation study, whose runs share a process: "
             "use training.devices=1, or call the command once for each setting"
+        )
+    if device == "cpu" and devices > max(2, os.cpu_count() or 1):
+        raise ConfigError(
+            f"training.devices={devices} processes but there are only {os.cpu_count()} processor cores here"
         )
     if device == "cuda" and devices > torch.cuda.device_count():
         raise ConfigError(f"training.devices={devices} but CUDA has {torch.cuda.device_count()} here")

@@ -23,11 +23,10 @@ def finish(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> di
     The test split is made here and used for the scores only; the pictures show validation scenes.
     """
     trained = session.seconds
-    pictures = save_pictures(session, val_data)
     scores: dict[str, Any] = {}
     if session.config.evaluation.enabled:
         scores = evaluate(session, train_data)
-        pictures += save_score_pictures(session, scores.pop("arrays"))
+    arrays = scores.pop("arrays", None)
     results = {
         "name": session.config.name,
         "seed": session.config.seed,
@@ -38,6 +37,9 @@ def finish(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> di
         "config": session.settings,
     }
     path = write_json(session.run_dir / "results.json", results)
+    pictures = save_pictures(session, val_data)
+    if arrays is not None:
+        pictures += save_score_pictures(session, arrays)
     session.say(table({"validation": results["validation"], **scores, "seconds": results["seconds"]}))
     for note in scores.get("notes", []):
         session.say(f"note: {note}")

@@ -31,7 +31,8 @@ def provenance(fabric: Fabric) -> dict[str, Any]:
 
 def commit() -> str | None:
     """The commit of the clone, with "-dirty" where files were changed; None outside a clone."""
-    if _git("rev-parse", "--show-toplevel") != str(PROJECT):
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top) != PROJECT:  # as paths: Git writes slashes on Windows too
         return None
     name = _git("rev-parse", "HEAD")
     return f"{name}-dirty" if name and _git("status", "--porcelain") else name

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
 from ..configs.schema import TrainConfig
 from ..data.toy_datasets import ToyDataset
@@ -38,12 +39,13 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         Interrupted: a signal stopped it.
     """
     started = time.perf_counter()
-    checkpoint_dir = call.run_dir / "checkpoints" if call.multirun else Path(config.checkpoint_dir)
-    fabric = make_fabric(config, call.multirun)
+    checkpoint_dir = call.run_dir / "checkpoints" if call.own_checkpoints else Path(config.checkpoint_dir)
+    fabric = make_fabric(config, one_of_several=call.own_checkpoints)
     resumed = find_resume(config.training.resume, checkpoint_dir, plain(config))
     check_sizes(config, fabric.world_size)
     train_data, val_data = make_split(config.data, "train"), make_split(config.data, "val")
     model = make_model(config.model)
+    checkpoint_dir.mkdir(parents=True, exist_ok=True)  # now, not after the first thousand steps
     state: TrainingState = resumed["training_state"] if resumed else TrainingState()
 
     with Board(call.run_dir, enabled=fabric.is_global_zero) as board:
@@ -54,7 +56,10 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         if resumed:
             if state.phase != AUTOENCODER and config.training.prior.steps:
                 add_prior(session)
-            model.load_state_dict(resumed["model_state_dict"])
+            try:
+                model.load_state_dict(resumed["model_state_dict"])
+            except RuntimeError as error:
+                raise ConfigError(f"the weights to go on from do not fit this version of the model: {error}") from error
             session.restore_best_file()
         render(val_data, train_data, show=fabric.is_global_zero)
         with session.stop, reproducible():

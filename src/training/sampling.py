@@ -36,6 +36,7 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     folder = Path(config.output)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output={config.output} is a file; give a folder for images.png and codes.json")
+    folder.mkdir(parents=True, exist_ok=True)  # now, not after the scenes are drawn
     with autocast(precision, device):
         codes, images = draw(model, config.num_images, config.temperature, config.top_k, config.seed)
 

@@ -51,7 +51,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 # ------------------------------------------------------------------------------------------- variants
 
 
-def test_the_files_are_the_variants_the_readme_names() -> None:
+def test_the_files_are_the_variants() -> None:
     assert list(variant_files()) == NAMES
 
 
@@ -89,13 +89,17 @@ def test_a_user_adds_a_variant_by_adding_a_file(tmp_path: Path, monkeypatch: pyt
         ("model:\n  num_slots: many\n", "num_slots"),
         ("model:\n  num_slots: 0\n", "model.num_slots=0 is out of range; it must be at least 1"),
         ("model: [\n", "mine.yaml"),
+        ("name: caf\xe9\n", "can't decode"),
+        ("seed: 7\n", "sets seed, which the study sets itself"),
+        ("evaluation:\n  enabled: false\n", "sets evaluation.enabled=false"),
+        ("training:\n  quantize_from: 9\n", "training.quantize_from=9 must not exceed training.quantize_by=3"),
         ("model:\n  num_slots: 3\n", "changes nothing"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch, text: str, said: str) -> None:
     folder = tmp_path / "ablation" / "variant"
     folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text(text)
+    (folder / "mine.yaml").write_text(text, encoding="latin-1")
     monkeypatch.setattr(variants, "conf_folder", lambda: tmp_path)
     with pytest.raises(ConfigError) as error:
         make_variants(study_config(tmp_path))
@@ -108,6 +112,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch, text: 
         (["ablation.variants=[cnn]"], f"ablation.variants has cnn, which is unknown; choose from: {', '.join(NAMES)}"),
         (["ablation.seeds=[]"], "ablation.seeds=[] cannot be used; give at least one seed"),
         (["ablation.seeds=[1,1]"], "ablation.seeds=[1, 1] cannot be used"),
+        (["ablation.seeds=[-1]"], "seed=-1 is out of range"),
         (["evaluation.enabled=false"], "evaluation.enabled=false leaves nothing to compare"),
         (["model.num_iterations=1"], "changes nothing"),
     ],
@@ -164,6 +169,27 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path, made, monkeypatch: pyt
     more = study_config(tmp_path, "ablation.variants=[no_prior]", "ablation.seeds=[0,1,2]")
     ablate(more, Invocation(tmp_path / "run"))
     assert made[4:] == [(FULL, 2), ("no_prior", 2)]
+
+
+def test_sizes_that_do_not_fit_are_found_before_the_first_run(tmp_path: Path, made, monkeypatch) -> None:
+    folder = tmp_path / "ablation" / "variant"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("model:\n  num_codebooks: 3\n")
+    monkeypatch.setattr(variants, "conf_folder", lambda: tmp_path)
+    with pytest.raises(ConfigError, match=r"mine.yaml: .*num_codebooks"):
+        ablate(study_config(tmp_path), Invocation(tmp_path / "run"))
+    assert made == []
+
+
+@pytest.mark.parametrize("word", ["evaluation.num_generated=3", "data.num_test=5"])
+def test_scores_of_other_settings_are_not_mixed_in(tmp_path: Path, made, word: str) -> None:
+    words = ("ablation.variants=[]", "ablation.seeds=[0]")
+    folder = ablate(study_config(tmp_path, *words), Invocation(tmp_path / "run"))
+    with pytest.raises(ConfigError, match=f"was made with {word.split('=')[0]}=.* but the study now has {word}"):
+        ablate(study_config(tmp_path, *words, word), Invocation(tmp_path / "run"))
+    (folder / FULL / "seed_0" / "results.json").write_text('{"scores": {')
+    with pytest.raises(ConfigError, match=r"results.json cannot be read .*; remove it, and the run is made again"):
+        ablate(study_config(tmp_path, *words), Invocation(tmp_path / "run"))
 
 
 def test_runs_of_other_settings_are_not_mixed_in(tmp_path: Path, made) -> None:

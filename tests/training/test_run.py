@@ -158,11 +158,11 @@ def test_a_new_run_says_what_it_replaces(tmp_path, finished, caplog):
 
 
 def test_runs_of_a_multirun_keep_their_checkpoints(tmp_path):
-    train(tiny_config(*in_folder(tmp_path)), Invocation(tmp_path / "job_0", multirun=True))
+    train(tiny_config(*in_folder(tmp_path)), Invocation(tmp_path / "job_0", own_checkpoints=True))
     assert (tmp_path / "job_0" / "checkpoints" / BEST).exists()
     assert not (tmp_path / "checkpoints").exists()
-    with pytest.raises(ConfigError, match="training.devices=2 does not go with --multirun"):
-        train(tiny_config("training.devices=2"), Invocation(tmp_path / "job_1", multirun=True))
+    with pytest.raises(ConfigError, match="training.devices=2 does not go with --multirun or an ablation"):
+        train(tiny_config("training.devices=2"), Invocation(tmp_path / "job_1", own_checkpoints=True))
 
 
 def test_no_draft_is_left_behind(finished):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
 from src.configs import launch  # registers the schemas and conf/
 from src.configs.schema import TrainConfig
@@ -29,9 +28,7 @@ TINY = (
 
 def tiny_config(*overrides: str, config_name: str = "train") -> TrainConfig:
     """The config of `python -m src.train --config-name=... <tiny overrides> <overrides>`."""
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        composed = compose(config_name, [*TINY, *overrides])
-    return launch.to_object(composed, TrainConfig)
+    return launch.compose_config([*TINY, *overrides], config_name)
 
 
 def assert_same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
