@@ -151,6 +151,10 @@ class AutoregressiveTransformer(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Teacher forcing: `codes` (B, N, M) → logits (B, N, M, K), those of a position given all before it."""
+        return self._logits_of_blocks(codes).unflatten(1, codes.shape[:2]).movedim(0, 2)
+
+    def _logits_of_blocks(self, codes: Tensor) -> Tensor:
+        """`codes` (B, N, M) → logits (M, B·N, K) float32: as the output layers, one a block, make them."""
         require_codes(codes, self.num_slots, self.num_codebooks, self.codebook_size)
         blocks = torch.arange(self.num_codebooks, device=codes.device)
         embedded = self.code_embedding[blocks, codes].flatten(1, 2)  # (B, N·M, E)
@@ -158,13 +162,15 @@ class AutoregressiveTransformer(nn.Module):
         x = self.drop(torch.cat([begin, embedded[:, :-1]], dim=1) + self.position_embedding)
         for layer in self.layers:
             x = layer(x)
-        x = self.norm(x).unflatten(1, (self.num_slots, self.num_codebooks))
-        return torch.einsum("bnme,mek->bnmk", x, self.head).float()
+        x = self.norm(x).unflatten(1, (self.num_slots, self.num_codebooks)).flatten(0, 1)  # (B·N, M, E)
+        return (x.transpose(0, 1) @ self.head).float()
 
     def nll(self, codes: Tensor) -> Tensor:
         """Negative log-likelihood of each code given those before it, (B, N, M) in nats."""
-        logits = self(codes)  # checks the codes
-        return F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(codes.shape)
+        logits = self._logits_of_blocks(codes)  # in another order they would be copied, and they are large
+        of_blocks = codes.flatten(0, 1).T  # (M, B·N)
+        nll = F.cross_entropy(logits.flatten(0, 1), of_blocks.flatten(), reduction="none")
+        return nll.view(of_blocks.shape).T.view(codes.shape)
 
     @torch.no_grad()
     def sample(
