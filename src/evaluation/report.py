@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.toy_datasets import ToyDataset
 from ..models.svq_model import SVQ
+from ..utils.randomness import own_randomness
 from .attribute_network import AttributeNetwork, read_images
 from .attribute_training import attribute_network
 from .codes import FACTORS, best_distinct_blocks, block_factor_matrix, codebook_use, factor_labels
@@ -69,7 +70,7 @@ def evaluate_model(
     was_training = model.training
     model.eval()
     try:
-        with _own_randomness(seed, torch.device(device)):
+        with own_randomness(seed, torch.device(device)):
             with _timed(seconds, "attribute_network"):
                 network, network_report = attribute_network(
                     test_ds, cache_dir, device=device, autocast=autocast, progress=progress
@@ -201,14 +202,6 @@ def _number(value: float | np.floating | Tensor) -> float | None:
     """A float for JSON; None for NaN (a note says why)."""
     value = float(value)
     return value if np.isfinite(value) else None
-
-
-@contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws inside come from `seed`; the caller's go on afterwards as if there had been none."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 @contextmanager

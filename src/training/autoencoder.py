@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ..data.toy_datasets import ToyDataset
 from ..utils import visualization
+from ..utils.randomness import own_randomness
 from .batches import BatchOrder, batches
 from .board import codebook_use, count_codes
 from .checkpoint import AUTOENCODER
-from .engine import fused_adam, own_randomness
+from .engine import fused_adam
 from .loop import Phase, run_phase
 from .schedule import ramp
 from .session import Session

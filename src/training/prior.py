@@ -10,10 +10,11 @@ from torch import Tensor
 from ..data.toy_datasets import ToyDataset
 from ..models.transformer_decoder import AutoregressiveTransformer
 from ..utils import visualization
+from ..utils.randomness import own_randomness
 from .autoencoder import as_images
 from .batches import BatchOrder, batches
 from .checkpoint import PRIOR
-from .engine import fused_adam, own_randomness
+from .engine import fused_adam
 from .loop import Phase, run_phase
 from .progress import progress
 from .session import Session
