@@ -25,8 +25,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 from torch import Tensor
+
+from .codebook_stats import usage
 
 GROUND = "#f6f6f4"
 INK = "#1f2328"
@@ -209,6 +210,7 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
     if (table < 0).any():
         raise ValueError(f"counts held {table.min():g} but expected counts of 0 or more")
     blocks, codes = table.shape
+    use = usage(torch.from_numpy(table))
     columns = min(4, blocks)
     rows = math.ceil(blocks / columns)
     width = 2.7 * columns + 0.9
@@ -225,8 +227,7 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
             panel.set_title(f"{name}\nno code counted", loc="left")
         else:
             share = np.sort(table[block] / total)[::-1]
-            perplexity = math.exp(stats.entropy(share))
-            used = 100 * np.count_nonzero(share) / codes
+            perplexity, used = float(use.perplexity[block]), 100 * float(use.share[block])
             panel.set_title(f"{name}\nperplexity {perplexity:.1f}, {used:.1f} % of {codes} used", loc="left")
             panel.stairs(100 * share, np.arange(codes + 1) + 0.5, fill=True, color="#2f6f9f")
         panel.axhline(100 / codes, color="#c4501b", linewidth=1, linestyle="--", label="every code alike")
