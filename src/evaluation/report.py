@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..data.toy_datasets import ToyDataset
 from ..models.svq_model import SVQ
+from ..utils.progress import progress_bar
 from ..utils.randomness import own_randomness
 from .attribute_network import AttributeNetwork, read_images
 from .attribute_training import attribute_network
@@ -23,7 +24,6 @@ from .intervals import share
 from .passes import Pass, run_model
 from .prior import prior_bits_per_code
 from .probes import read_factors
-from .progress import progress_bar
 from .toy_scenes import first_scenes
 
 FIT_SCENES = 5000  # of the train split, for the probes
@@ -77,7 +77,7 @@ def evaluate_model(
                 )
             with _timed(seconds, "scenes"):
                 fit_ds = first_scenes(train_ds, FIT_SCENES)
-                with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), "scene", progress) as bar:
+                with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), unit="scene", enabled=progress) as bar:
                     fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
                     test = run_model(model, test_ds, judge=_judge(network), on_batch=bar.update, **settings)
             scores["reconstruction"] = reconstruction_scores(test)
@@ -178,7 +178,7 @@ def generate_scenes(
     """
     generator = torch.Generator(device).manual_seed(seed)
     images = []
-    with progress_bar("generating scenes", count, "scene", progress) as bar:
+    with progress_bar("generating scenes", count, unit="scene", enabled=progress) as bar:
         for start in range(0, count, GENERATE_BATCH):
             batch = min(GENERATE_BATCH, count - start)
             with autocast or nullcontext():

@@ -13,7 +13,7 @@ from ..configs.schema import GenerateConfig
 from ..models.svq_model import SVQ
 from ..utils import visualization
 from ..utils.precision import autocast, resolve_device, resolve_precision
-from .progress import progress
+from ..utils.progress import progress_bar
 
 BATCH = 256  # scenes drawn and painted at once
 
@@ -65,7 +65,7 @@ def draw(
     assert model.prior is not None
     generator = torch.Generator(model.quantizer.codebook.device).manual_seed(seed)
     codes, images = [], []
-    with progress("generating", count, unit="image") as bar:
+    with progress_bar("generating", count, unit="image") as bar:
         for start in range(0, count, BATCH):
             drawn = model.prior.sample(min(BATCH, count - start), temperature, top_k, generator)
             codes.append(drawn.cpu())
