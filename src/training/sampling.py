@@ -43,7 +43,7 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     if config.top_k is not None:
         title += f", top {config.top_k}"
     sheet = visualization.sample_sheet(images, title, num_samples=config.num_images, dpi=config.dpi)
-    picture = visualization.save_figure(sheet, folder / "images.png", config.dpi)
+    picture = visualization.save_figure(sheet, folder / "images.png")
     listing = folder / "codes.json"
     content = {
         "checkpoint": config.checkpoint,

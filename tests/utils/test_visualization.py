@@ -19,7 +19,6 @@ from PIL import Image
 from src.utils.visualization import (
     block_factor_matrix,
     codebook_use,
-    image_sheet,
     mask_grid,
     reconstruction_grid,
     sample_sheet,
@@ -146,25 +145,17 @@ def test_segmentation_overlay_gives_each_pixel_to_its_strongest_slot():
 def test_dtypes_grey_images_gradients_and_overshoot(tmp_path, dtype):
     grey = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).expand(2, 1, 2, 2)
     given = grey.mul(255).byte() if dtype == torch.uint8 else (grey * 1.2 - 0.1).to(dtype).requires_grad_()
-    figure = image_sheet(given)
+    figure = sample_sheet(given)
     found = shown(figure, read_pixels(save_figure(figure, tmp_path / "grey.png")), 1, size=2)
     np.testing.assert_array_equal(found, as_bytes(grey[1]))
 
 
-@pytest.mark.parametrize("size", [(16, 16), (200, 200), (20, 48)])
-def test_image_sheet_labels_every_image(size):
-    labels = ["one clean circle", "merged", "a label much longer than its image is wide, which must wrap"]
-    figure = image_sheet(torch.rand(3, 3, *size), labels, title="A long title over a sheet of a few small images")
-    assert {" ".join(text.split()) for text in texts(figure)} >= set(labels)
-    assert_nothing_cut(figure)
-
-
-def test_image_sheet_columns_and_reading_order(tmp_path):
+def test_sample_sheet_is_read_row_by_row(tmp_path):
     images = torch.rand(5, 3, 8, 8)
-    figure = image_sheet(images, columns=2)
+    figure = sample_sheet(images)
     lefts = [round(axes.get_window_extent().x0) for axes in figure.axes]
     tops = [round(axes.get_window_extent().y1) for axes in figure.axes]
-    assert len(set(lefts)) == 2 and len(set(tops)) == 3
+    assert len(set(lefts)) == 3 and len(set(tops)) == 2
     assert tops == sorted(tops, reverse=True) and lefts[0] < lefts[1]
     pixels = read_pixels(save_figure(figure, tmp_path / "sheet.png"))
     np.testing.assert_array_equal(shown(figure, pixels, 4, 8), as_bytes(images[4]))
@@ -227,19 +218,19 @@ def test_block_factor_matrix_says_what_is_unknown_and_keeps_one_colour_scale():
 # --------------------------------------------------------------------------------------------------- files
 
 
-def test_save_figure_makes_folders_keeps_only_the_file_and_takes_a_dpi(tmp_path):
-    figure = image_sheet(torch.rand(1, 3, 8, 8), dpi=100)
+def test_save_figure_makes_folders_and_keeps_only_the_file_at_its_resolution(tmp_path):
+    figure = sample_sheet(torch.rand(1, 3, 8, 8), dpi=100)
     path = save_figure(figure, tmp_path / "new" / "folder" / "sheet")
     assert path == tmp_path / "new" / "folder" / "sheet.png"
     assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
-    double = save_figure(figure, path.with_name("double.png"), dpi=200)
-    assert read_pixels(double).shape[:2] == tuple(2 * n for n in read_pixels(path).shape[:2])
+    width, height = figure.get_size_inches()
+    assert read_pixels(path).shape[:2] == (round(100 * height), round(100 * width))
 
 
 def test_save_figure_keeps_the_old_file_when_drawing_fails(tmp_path, monkeypatch):
     path = tmp_path / "sheet.png"
     path.write_bytes(b"old")
-    figure = image_sheet(torch.rand(1, 3, 8, 8))
+    figure = sample_sheet(torch.rand(1, 3, 8, 8))
 
     def half_way(draft, **_):
         draft.write_bytes(b"half")
@@ -263,8 +254,8 @@ def test_saved_figures_are_opaque_and_light_even_in_a_dark_style(tmp_path):
 
 def test_figures_do_not_import_pyplot(tmp_path):
     code = (
-        "import sys, torch; from src.utils.visualization import image_sheet, save_figure;"
-        "save_figure(image_sheet(torch.rand(1, 3, 4, 4)), sys.argv[1]);"
+        "import sys, torch; from src.utils.visualization import sample_sheet, save_figure;"
+        "save_figure(sample_sheet(torch.rand(1, 3, 4, 4)), sys.argv[1]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "sheet.png")]
@@ -304,11 +295,6 @@ def bad_calls():
         "no image": (lambda _: sample_sheet(images[:0]), "images had shape (0, 3, 8, 8)"),
         "zero images": (grid(num_images=0), "num_images was 0 but expected at least 1"),
         "zero samples": (lambda _: sample_sheet(images, num_samples=0), "num_samples was 0"),
-        "zero columns": (lambda _: image_sheet(images, columns=0), "columns was 0"),
-        "labels": (
-            lambda _: image_sheet(images, ["a"]),
-            "labels had length 1 but expected one for each of the 2",
-        ),
         "counts": (lambda _: codebook_use(torch.ones(4)), "counts had shape (4,) but expected (M, K)"),
         "negative count": (lambda _: codebook_use(torch.tensor([[-1, 2]])), "counts held -1"),
         "matrix": (lambda _: block_factor_matrix(torch.ones(3), ["x"]), "matrix had shape (3,)"),
