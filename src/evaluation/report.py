@@ -19,7 +19,7 @@ from ..utils.randomness import own_randomness
 from .attribute_network import AttributeNetwork, read_images
 from .attribute_training import attribute_network
 from .codes import FACTORS, best_distinct_blocks, block_factor_matrix, codebook_use, factor_labels
-from .generation import well_formedness
+from .generation import draw_scenes, well_formedness
 from .intervals import share
 from .passes import Pass, run_model
 from .prior import prior_bits_per_code
@@ -93,7 +93,10 @@ def evaluate_model(
                     codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
                     scores["prior"] = prior_bits_per_code(model.prior, codes, seed, batch_size, autocast)
             with _timed(seconds, "generation"):
-                images = generate_scenes(model, num_generated, temperature, top_k, seed, device, autocast, progress)
+                with autocast or nullcontext():
+                    _, images = draw_scenes(
+                        model, num_generated, temperature, top_k, seed, batch_size=GENERATE_BATCH, progress=progress
+                    )
                 scores["generation"] = well_formedness(images, network, batch_size)
     finally:
         model.train(was_training)
@@ -159,39 +162,6 @@ def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: lis
         },
         "arrays": {"block_factor": numbers, "factors": list(FACTORS), "code_counts": use["counts"].tolist()},
     }
-
-
-@torch.inference_mode()
-def generate_scenes(
-    model: SVQ,
-    count: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    autocast: AbstractContextManager | None = None,
-    progress: bool = True,
-) -> Tensor:
-    """`count` scenes of the prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`.
-
-    Without a prior every code of a scene is drawn at random, each as likely as any other.
-    """
-    generator = torch.Generator(device).manual_seed(seed)
-    images = []
-    with progress_bar("generating scenes", count, unit="scene", enabled=progress) as bar:
-        for start in range(0, count, GENERATE_BATCH):
-            batch = min(GENERATE_BATCH, count - start)
-            with autocast or nullcontext():
-                if model.prior is None:
-                    books = model.quantizer
-                    shape = (batch, books.num_slots, books.num_codebooks)
-                    codes = torch.randint(books.codebook_size, shape, generator=generator, device=device)
-                    drawn = model.decode(codes).recon.clamp(0, 1)
-                else:
-                    drawn = model.generate(batch, temperature, top_k, generator)
-                images.append(drawn.float().cpu())
-            bar.update(batch)
-    return torch.cat(images)
 
 
 def _judge(network: AttributeNetwork):
