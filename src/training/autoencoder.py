@@ -64,7 +64,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         grad_clip=settings.grad_clip,
     )
     run_phase(phase, session)
-    svq.quantizer.strength, svq.quantizer.bypass = 1.0, 0.0
+    svq.quantizer.strength, svq.quantizer.bypass, svq.decoder.sketch_weight = 1.0, 0.0, 1.0
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:
