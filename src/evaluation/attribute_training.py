@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from ..data.toy_datasets import ToyDataset
 from ..utils.checkpoint_io import atomic_save
+from ..utils.progress import progress_bar
 from .attribute_network import GRID, AttributeNetwork, read_images
 from .intervals import share
 from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
-from .progress import progress_bar
 from .toy_scenes import definition, of_split
 
 # Networks of the usual data sets, made by `python -m benchmarks.attribute_networks`: everybody's scenes are judged by
@@ -129,7 +129,7 @@ def train(
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=max(steps, 2), pct_start=0.15)
     network.train()
-    with progress_bar("attribute network", steps, "step", progress) as bar:
+    with progress_bar("attribute network", steps, enabled=progress) as bar:
         for batch in _batches(pool, steps, generator):
             with autocast or nullcontext():
                 outputs = network(degrade(batch.images.float() / 255, generator))

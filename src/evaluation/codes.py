@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
+
+from ..utils.codebook_stats import count_codes, usage
 
 FACTORS = ("colour", "shape", "size", "x", "y")
 BINS = {"size": 4, "x": 8, "y": 8}  # the continuous factors; colour and shape are classes already
@@ -127,9 +130,10 @@ def codebook_use(codes: NDArray[np.integer], codebook_size: int) -> dict[str, ND
     if codes.size == 0 or codes.min() < 0 or codes.max() >= codebook_size:
         found = f"{codes.min()}..{codes.max()}" if codes.size else "none"
         raise ValueError(f"expected codes in 0..{codebook_size - 1} of at least one object, found {found}")
-    counts = np.stack([np.bincount(block, minlength=codebook_size) for block in codes.T])
+    counts = count_codes(torch.from_numpy(codes).unsqueeze(0), codebook_size)
     return {
-        "counts": counts,
-        "share_used": (counts > 0).mean(axis=1),
-        "perplexity": np.exp(stats.entropy(counts, axis=1)),
+        "counts": counts.numpy(),
+        "share_used": usage(counts).share.numpy(),
+        # `usage` adds up in another order: its perplexity may differ in the last digit from those published.
+        "perplexity": np.exp(stats.entropy(counts.numpy(), axis=1)),
     }

@@ -1,4 +1,4 @@
-"""How many generated scenes are well-formed, as the attribute network sees them."""
+"""Scenes that a model draws, and how many of them are well-formed, as the attribute network sees them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,55 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.svq_model import SVQ
+from ..utils.progress import progress_bar
 from .attribute_network import AttributeNetwork, read_images
 from .intervals import share
+
+
+@torch.no_grad()
+def draw_scenes(
+    model: SVQ,
+    count: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+    *,
+    batch_size: int = 256,
+    progress: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """`count` new scenes of the model's prior.
+
+    Without a prior every code of a scene is drawn at random, each as likely as any other.
+
+    Args:
+        temperature, top_k: see `AutoregressiveTransformer.sample`.
+        seed: of the draws; the caller's random numbers are left alone. Other batches draw other scenes from it.
+        batch_size: scenes drawn and painted at once.
+        progress: shows a bar.
+
+    Returns:
+        codes (count, N, M) int64 and images (count, 3, H, W) float32 in [0, 1], on the CPU.
+
+    Raises:
+        ValueError: see `AutoregressiveTransformer.sample`.
+    """
+    books = model.quantizer
+    device = books.codebook.device
+    generator = torch.Generator(device).manual_seed(seed)
+    codes, images = [], []
+    with progress_bar("generating scenes", count, unit="scene", enabled=progress) as bar:
+        for start in range(0, count, batch_size):
+            batch = min(batch_size, count - start)
+            if model.prior is None:
+                shape = (batch, books.num_slots, books.num_codebooks)
+                drawn = torch.randint(books.codebook_size, shape, generator=generator, device=device)
+            else:
+                drawn = model.prior.sample(batch, temperature, top_k, generator)
+            codes.append(drawn.cpu())
+            images.append(model.decode(drawn).recon.clamp(0, 1).float().cpu())
+            bar.update(batch)
+    return torch.cat(codes), torch.cat(images)
 
 
 def well_formedness(images: Tensor, network: AttributeNetwork, batch_size: int = 256) -> dict[str, Any]:

@@ -101,31 +101,24 @@ class LayerPool:
         self.palette = dataset.colour_values.to(device)
         self.random_background = dataset.background == "random"
         self.factors = {key: value.to(device) for key, value in dataset.factors.items()}
-        self.colour, self.background = (
-            self.factors["colour"],
-            torch.from_numpy(scenes.background).float().to(device),
-        )
 
     def __len__(self) -> int:
         return len(self.coverage)
-
-    def exact(self, index: Tensor) -> Layers:
-        """The scenes as the data set has them."""
-        return self._layers(index, self.colour[index], self.background[index])
 
     def draw(self, index: Tensor, generator: torch.Generator) -> Layers:
         """The scenes with new colours and backgrounds, half of them mirrored."""
         device, (batch, objects) = self.coverage.device, self.factors["present"][index].shape
         colour = torch.randint(len(self.palette), (batch, objects), generator=generator, device=device)
         background = torch.rand(batch, 3, generator=generator, device=device) * BACKGROUND_MAX * self.random_background
-        layers = self._layers(index, colour, background)
+        layers = self.layers(index, colour, background)
         mirror = torch.rand(batch, generator=generator, device=device) < 0.5
         layers.coverage[mirror] = layers.coverage[mirror].flip(-1)
         layers.x[mirror] = 1 - layers.x[mirror]
         layers.rotation[mirror] = -layers.rotation[mirror]
         return layers
 
-    def _layers(self, index: Tensor, colour: Tensor, background: Tensor) -> Layers:
+    def layers(self, index: Tensor, colour: Tensor, background: Tensor) -> Layers:
+        """The scenes of `index` (B,) in other colours: `colour` (B, S) int64, `background` (B, 3) in [0, 1]."""
         factors = {key: self.factors[key][index].clone() for key in ("present", "shape", "x", "y", "size", "rotation")}
         colour = torch.where(factors["present"], colour, -1)
         return Layers(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,27 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.toy_datasets import ToyDataset
 from .codes import FACTORS
 from .segmentation import fg_ari, match_objects, mean_iou, segment
-
-
-class Scenes(Protocol):
-    """A data set with ground truth, as those of `data.toy_datasets`."""
-
-    @property
-    def images(self) -> Tensor:
-        """(B, 3, H, W) uint8."""
-        ...
-
-    @property
-    def instances(self) -> Tensor:
-        """Owner of each pixel (B, H, W) uint8: 0 the background, k + 1 object k."""
-        ...
-
-    @property
-    def factors(self) -> dict[str, Tensor]:
-        """present (B, S) bool; colour, shape (B, S) int64; size, x, y (B, S) float32."""
-        ...
 
 
 @dataclass
@@ -65,19 +46,18 @@ class Pass:
 @torch.inference_mode()
 def run_model(
     model: nn.Module,
-    dataset: Scenes,
+    dataset: ToyDataset,
     device: torch.device | str = "cpu",
     autocast: AbstractContextManager | None = None,
     batch_size: int = 256,
-    limit: int | None = None,
     judge: Callable[[Tensor], Tensor] | None = None,
     on_batch: Callable[[int], object] = lambda scenes: None,
 ) -> Pass:
-    """Runs `model`, as it is (put it into eval mode before), over the first `limit` scenes of `dataset`.
+    """Runs `model`, as it is (put it into eval mode before), over all scenes of `dataset`.
 
     Objects are matched to slots by the arg-max of the decoder's masks; one that no slot holds is left out.
     """
-    images, instances, factors = dataset.images[:limit], dataset.instances[:limit], dataset.factors
+    images, instances, factors = dataset.images, dataset.instances, dataset.factors
     number = torch.arange(1, factors["present"].shape[1] + 1, dtype=instances.dtype)
     kept: dict[str, list[Tensor]] = {}
     visible = 0

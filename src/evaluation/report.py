@@ -14,15 +14,16 @@ from torch import Tensor
 
 from ..data.toy_datasets import ToyDataset
 from ..models.svq_model import SVQ
+from ..utils.progress import progress_bar
+from ..utils.randomness import own_randomness
 from .attribute_network import AttributeNetwork, read_images
 from .attribute_training import attribute_network
 from .codes import FACTORS, best_distinct_blocks, block_factor_matrix, codebook_use, factor_labels
-from .generation import well_formedness
+from .generation import draw_scenes, well_formedness
 from .intervals import share
 from .passes import Pass, run_model
 from .prior import prior_bits_per_code
 from .probes import read_factors
-from .progress import progress_bar
 from .toy_scenes import first_scenes
 
 FIT_SCENES = 5000  # of the train split, for the probes
@@ -69,14 +70,14 @@ def evaluate_model(
     was_training = model.training
     model.eval()
     try:
-        with _own_randomness(seed, torch.device(device)):
+        with own_randomness(seed, torch.device(device)):
             with _timed(seconds, "attribute_network"):
                 network, network_report = attribute_network(
                     test_ds, cache_dir, device=device, autocast=autocast, progress=progress
                 )
             with _timed(seconds, "scenes"):
                 fit_ds = first_scenes(train_ds, FIT_SCENES)
-                with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), "scene", progress) as bar:
+                with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), unit="scene", enabled=progress) as bar:
                     fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
                     test = run_model(model, test_ds, judge=_judge(network), on_batch=bar.update, **settings)
             scores["reconstruction"] = reconstruction_scores(test)
@@ -92,7 +93,10 @@ def evaluate_model(
                     codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
                     scores["prior"] = prior_bits_per_code(model.prior, codes, seed, batch_size, autocast)
             with _timed(seconds, "generation"):
-                images = generate_scenes(model, num_generated, temperature, top_k, seed, device, autocast, progress)
+                with autocast or nullcontext():
+                    _, images = draw_scenes(
+                        model, num_generated, temperature, top_k, seed, batch_size=GENERATE_BATCH, progress=progress
+                    )
                 scores["generation"] = well_formedness(images, network, batch_size)
     finally:
         model.train(was_training)
@@ -160,39 +164,6 @@ def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: lis
     }
 
 
-@torch.inference_mode()
-def generate_scenes(
-    model: SVQ,
-    count: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    autocast: AbstractContextManager | None = None,
-    progress: bool = True,
-) -> Tensor:
-    """`count` scenes of the prior, (count, 3, H, W) in [0, 1] on the CPU; errors as `SVQ.generate`.
-
-    Without a prior every code of a scene is drawn at random, each as likely as any other.
-    """
-    generator = torch.Generator(device).manual_seed(seed)
-    images = []
-    with progress_bar("generating scenes", count, "scene", progress) as bar:
-        for start in range(0, count, GENERATE_BATCH):
-            batch = min(GENERATE_BATCH, count - start)
-            with autocast or nullcontext():
-                if model.prior is None:
-                    books = model.quantizer
-                    shape = (batch, books.num_slots, books.num_codebooks)
-                    codes = torch.randint(books.codebook_size, shape, generator=generator, device=device)
-                    drawn = model.decode(codes).recon.clamp(0, 1)
-                else:
-                    drawn = model.generate(batch, temperature, top_k, generator)
-                images.append(drawn.float().cpu())
-            bar.update(batch)
-    return torch.cat(images)
-
-
 def _judge(network: AttributeNetwork):
     return lambda images: read_images(network, images).well_formed
 
@@ -201,14 +172,6 @@ def _number(value: float | np.floating | Tensor) -> float | None:
     """A float for JSON; None for NaN (a note says why)."""
     value = float(value)
     return value if np.isfinite(value) else None
-
-
-@contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws inside come from `seed`; the caller's go on afterwards as if there had been none."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ..data.toy_datasets import ToyDataset
 from ..utils import visualization
+from ..utils.codebook_stats import count_codes, usage
+from ..utils.randomness import own_randomness
 from .batches import BatchOrder, batches
-from .board import codebook_use, count_codes
 from .checkpoint import AUTOENCODER
-from .engine import fused_adam, own_randomness
+from .engine import fused_adam
 from .loop import Phase, run_phase
 from .schedule import ramp
 from .session import Session
@@ -63,7 +64,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         grad_clip=settings.grad_clip,
     )
     run_phase(phase, session)
-    svq.quantizer.strength, svq.quantizer.bypass = 1.0, 0.0
+    svq.quantizer.strength, svq.quantizer.bypass, svq.decoder.sketch_weight = 1.0, 0.0, 1.0
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:
@@ -88,9 +89,9 @@ def validation_metrics(session: Session, pixels: Tensor) -> tuple[dict[str, floa
                 sums[key] = sums.get(key, 0.0) + value * len(chunk)
             codes.append(outputs["codes"].cpu())
     counts = count_codes(torch.cat(codes), session.config.model.codebook_size)
-    perplexity, share = codebook_use(counts)
+    use = usage(counts)
     metrics = {key: value / len(pixels) for key, value in sums.items()}
-    return metrics | {"perplexity": float(perplexity.mean()), "codes_used": float(share.mean())}, counts
+    return metrics | {"perplexity": float(use.perplexity.mean()), "codes_used": float(use.share.mean())}, counts
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from ..utils.codebook_stats import usage
+
 
 class Board:
     """Writes events below `folder`; where `enabled` is false (not the first process) it writes nothing."""
@@ -44,22 +46,10 @@ class Board:
         """Per block: perplexity, share of codes used, and the histogram of `counts` (M, K)."""
         if self.writer is None:
             return
-        perplexities, shares = codebook_use(counts)
+        use = usage(counts)
         for block, row in enumerate(counts):
             name = f"{group}/block_{block + 1}"
-            self.writer.add_scalar(f"{name}/perplexity", float(perplexities[block]), step)
-            self.writer.add_scalar(f"{name}/share_used", float(shares[block]), step)
+            self.writer.add_scalar(f"{name}/perplexity", float(use.perplexity[block]), step)
+            self.writer.add_scalar(f"{name}/share_used", float(use.share[block]), step)
             codes = torch.arange(len(row)).repeat_interleave(row)
             self.writer.add_histogram(f"{name}/codes", codes, step, bins="auto")
-
-
-def count_codes(codes: Tensor, codebook_size: int) -> Tensor:
-    """How often each code occurs in `codes` (B, N, M), int64 (M, K)."""
-    blocks = codes.flatten(0, 1).T  # (M, B·N)
-    return torch.stack([torch.bincount(block, minlength=codebook_size) for block in blocks])
-
-
-def codebook_use(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Perplexity in [1, K] and share of codes used in [0, 1], both (M,), of `counts` (M, K)."""
-    shares = counts.double() / counts.sum(-1, keepdim=True).clamp(min=1)
-    return torch.exp(torch.special.entr(shares).sum(-1)), (counts > 0).double().mean(-1)

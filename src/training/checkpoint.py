@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -162,30 +160,24 @@ def _contiguous(value: Tensor) -> Tensor:
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of every generator that training may draw from, in plain containers."""
-    numpy_state = np.random.get_state(legacy=False)
-    mersenne = numpy_state["state"]
+    """The state of every generator that training draws from: those of PyTorch, in plain containers."""
     return {
-        "python": random.getstate(),
-        "numpy": (
-            numpy_state["bit_generator"],
-            mersenne["key"].tolist(),
-            mersenne["pos"],
-            numpy_state["has_gauss"],
-            numpy_state["gauss"],
-        ),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
 
 
 def restore_rng(state: Mapping[str, Any]) -> None:
-    """Puts the generators back to where `rng_state` found them."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
+    """Puts the generators back to where `rng_state` found them.
+
+    Files of earlier versions hold states of Python and NumPy too, which nothing draws from, and none of MPS.
+    """
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
         torch.cuda.set_rng_state_all(state["cuda"])
+    if state.get("mps") is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

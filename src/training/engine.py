@@ -82,15 +82,6 @@ def reproducible() -> Iterator[None]:
         settings.fill_uninitialized_memory = filled
 
 
-@contextmanager
-def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws inside come from `seed`, and those of training go on afterwards as if there had been none."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        yield
-
-
 def fused_adam(device: torch.device) -> bool:
     """Whether PyTorch has the one-kernel Adam for this device."""
     return device.type in ("cpu", "cuda")

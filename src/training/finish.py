@@ -74,11 +74,11 @@ def save_score_pictures(session: Session, arrays: dict[str, Any]) -> list[Path]:
     if arrays["block_factor"] is not None:
         values = [[float("nan") if value is None else value for value in row] for row in arrays["block_factor"]]
         figure = visualization.block_factor_matrix(torch.tensor(values), arrays["factors"], dpi=dpi)
-        pictures.append(visualization.save_figure(figure, session.run_dir / "block_factor.png", dpi))
+        pictures.append(visualization.save_figure(figure, session.run_dir / "block_factor.png"))
     if arrays["code_counts"] is not None:
         title = "How often the objects of the test split use each code"
         figure = visualization.codebook_use(torch.tensor(arrays["code_counts"]), title=title, dpi=dpi)
-        pictures.append(visualization.save_figure(figure, session.run_dir / "codebook_use_objects.png", dpi))
+        pictures.append(visualization.save_figure(figure, session.run_dir / "codebook_use_objects.png"))
     return pictures
 
 
@@ -102,7 +102,4 @@ def save_pictures(session: Session, val_data: ToyDataset) -> list[Path]:
     if session.model.prior is not None:
         images = draw_samples(session, options.num_samples)
         figures["samples"] = visualization.sample_sheet(images, num_samples=options.num_samples, dpi=options.dpi)
-    return [
-        visualization.save_figure(figure, session.run_dir / f"{name}.png", options.dpi)
-        for name, figure in figures.items()
-    ]
+    return [visualization.save_figure(figure, session.run_dir / f"{name}.png") for name, figure in figures.items()]

@@ -11,8 +11,8 @@ from lightning_fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
 from ..configs.errors import CommandError, Interrupted
+from ..utils.progress import progress_bar
 from .checkpoint import restore_rng
-from .progress import progress
 from .schedule import learning_rate_at
 from .session import Session
 
@@ -58,7 +58,7 @@ def run_phase(phase: Phase, session: Session) -> None:
     else:
         seed_everything(phase.seed + fabric.global_rank, verbose=False)
 
-    with progress(phase.name, phase.steps, state.step, enabled=fabric.is_global_zero) as bar:
+    with progress_bar(phase.name, phase.steps, state.step, enabled=fabric.is_global_zero) as bar:
         live: dict[str, float] = {}
         for step, batch in zip(range(state.step, phase.steps), phase.batches, strict=False):
             rate = learning_rate_at(

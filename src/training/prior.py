@@ -10,12 +10,13 @@ from torch import Tensor
 from ..data.toy_datasets import ToyDataset
 from ..models.transformer_decoder import AutoregressiveTransformer
 from ..utils import visualization
+from ..utils.progress import progress_bar
+from ..utils.randomness import own_randomness
 from .autoencoder import as_images
 from .batches import BatchOrder, batches
 from .checkpoint import PRIOR
-from .engine import fused_adam, own_randomness
+from .engine import fused_adam
 from .loop import Phase, run_phase
-from .progress import progress
 from .session import Session
 
 SEED_OFFSET = 1_000_003  # the order of this phase's batches and its draws are not those of the first phase
@@ -93,7 +94,7 @@ def cache_codes(session: Session, pixels: Tensor, description: str) -> Tensor:
     with (
         own_randomness(session.config.seed, fabric.device),
         fabric.autocast(),
-        progress(description, len(pixels), unit="image", enabled=fabric.is_global_zero) as bar,
+        progress_bar(description, len(pixels), unit="image", enabled=fabric.is_global_zero) as bar,
     ):
         for chunk in pixels.split(session.config.training.batch_size):
             codes.append(svq.in_order(svq.encode(as_images(chunk, fabric.device))).cpu())

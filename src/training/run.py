@@ -85,7 +85,6 @@ def run_phases(session: Session, train_data: ToyDataset, val_data: ToyDataset) -
     session.model.to(session.fabric.device)
     if state.phase == PRIOR:
         train_prior(session, train_data, val_data)
-        session.load_best()
         state.start_phase(EVALUATION)
     session.load_best()
     session.save_last()

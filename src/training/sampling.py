@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ..configs.errors import ConfigError, as_config_error
 from ..configs.schema import GenerateConfig
+from ..evaluation.generation import draw_scenes
 from ..models.svq_model import SVQ
 from ..utils import visualization
 from ..utils.precision import autocast, resolve_device, resolve_precision
-from .progress import progress
 
 BATCH = 256  # scenes drawn and painted at once
 
@@ -38,13 +35,15 @@ def write_samples(config: GenerateConfig) -> list[Path]:
         raise ConfigError(f"output={config.output} is a file; give a folder for images.png and codes.json")
     folder.mkdir(parents=True, exist_ok=True)  # now, not after the scenes are drawn
     with autocast(precision, device):
-        codes, images = draw(model, config.num_images, config.temperature, config.top_k, config.seed)
+        codes, images = draw_scenes(
+            model, config.num_images, config.temperature, config.top_k, config.seed, batch_size=BATCH
+        )
 
     title = f"{config.num_images} scenes drawn from the prior, temperature {config.temperature:g}"
     if config.top_k is not None:
         title += f", top {config.top_k}"
     sheet = visualization.sample_sheet(images, title, num_samples=config.num_images, dpi=config.dpi)
-    picture = visualization.save_figure(sheet, folder / "images.png", config.dpi)
+    picture = visualization.save_figure(sheet, folder / "images.png")
     listing = folder / "codes.json"
     content = {
         "checkpoint": config.checkpoint,
@@ -56,20 +55,3 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     }
     listing.write_text(json.dumps(content) + "\n", encoding="utf-8")
     return [picture, listing]
-
-
-@torch.no_grad()
-def draw(
-    model: SVQ, count: int, temperature: float = 1.0, top_k: int | None = None, seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Codes (count, N, M) int64 and images (count, 3, H, W) float32 in [0, 1] of new scenes, on the CPU."""
-    assert model.prior is not None
-    generator = torch.Generator(model.quantizer.codebook.device).manual_seed(seed)
-    codes, images = [], []
-    with progress("generating", count, unit="image") as bar:
-        for start in range(0, count, BATCH):
-            drawn = model.prior.sample(min(BATCH, count - start), temperature, top_k, generator)
-            codes.append(drawn.cpu())
-            images.append(model.decode(drawn).recon.clamp(0, 1).float().cpu())
-            bar.update(len(drawn))
-    return torch.cat(codes), torch.cat(images)

@@ -25,8 +25,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 from torch import Tensor
+
+from .codebook_stats import usage
 
 GROUND = "#f6f6f4"
 INK = "#1f2328"
@@ -131,42 +132,23 @@ def mask_grid(
 
 
 @style.context(_STYLE)
-def image_sheet(
-    images: Tensor,
-    labels: Sequence[str] | None = None,
-    *,
-    title: str = "",
-    columns: int | None = None,
-    dpi: int = 150,
-) -> Figure:
-    """Images in reading order, each with its label below it.
-
-    Args:
-        images: (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
-        labels: B texts, or none; long ones are wrapped to the width of an image.
-        columns: images a row; the most square sheet when not given.
-        dpi: figure pixels an inch; ``save_figure`` keeps it.
-
-    Raises:
-        ValueError: a shape or a number of labels that does not fit, an empty batch, NaN or infinity.
-    """
-    count = _image_shape("images", images)[0]
-    if labels is not None and len(labels) != count:
-        raise ValueError(f"labels had length {len(labels)} but expected one for each of the {count} images")
-    columns = _count("columns", math.ceil(math.sqrt(count)) if columns is None else columns, count)
-    pixels = _pixels("images", images)
-    starts = range(0, count, columns)
-    rows = [pixels[start : start + columns] for start in starts]
-    cell_labels = None if labels is None else [labels[start : start + columns] for start in starts]
-    return _picture_grid(rows, dpi, title, cell_labels=cell_labels)
-
-
 def sample_sheet(
     images: Tensor, title: str = "Scenes drawn from the prior", *, num_samples: int = 64, dpi: int = 150
 ) -> Figure:
-    """The first ``num_samples`` generated images (B, C, H, W) as one sheet; see :func:`image_sheet`."""
+    """Generated images in reading order, as many a row as make the most square sheet.
+
+    Args:
+        images: (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
+        num_samples: images shown, at most: the first of the batch.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: a shape that does not fit, an empty batch, or NaN or infinity in an image.
+    """
     shown = _count("num_samples", num_samples, _image_shape("images", images)[0])
-    return image_sheet(images[:shown], title=title, dpi=dpi)
+    pixels = _pixels("images", images[:shown])
+    columns = math.ceil(math.sqrt(shown))
+    return _picture_grid([pixels[start : start + columns] for start in range(0, shown, columns)], dpi, title)
 
 
 def segmentation_overlay(images: Tensor, masks: Tensor) -> Tensor:
@@ -209,6 +191,7 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
     if (table < 0).any():
         raise ValueError(f"counts held {table.min():g} but expected counts of 0 or more")
     blocks, codes = table.shape
+    use = usage(torch.from_numpy(table))
     columns = min(4, blocks)
     rows = math.ceil(blocks / columns)
     width = 2.7 * columns + 0.9
@@ -225,8 +208,7 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
             panel.set_title(f"{name}\nno code counted", loc="left")
         else:
             share = np.sort(table[block] / total)[::-1]
-            perplexity = math.exp(stats.entropy(share))
-            used = 100 * np.count_nonzero(share) / codes
+            perplexity, used = float(use.perplexity[block]), 100 * float(use.share[block])
             panel.set_title(f"{name}\nperplexity {perplexity:.1f}, {used:.1f} % of {codes} used", loc="left")
             panel.stairs(100 * share, np.arange(codes + 1) + 0.5, fill=True, color="#2f6f9f")
         panel.axhline(100 / codes, color="#c4501b", linewidth=1, linestyle="--", label="every code alike")
@@ -335,11 +317,11 @@ def variant_comparison(
 # --------------------------------------------------------------------------------------------------- files
 
 
-def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> Path:
+def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write ``figure`` to ``path`` and return the path; a reader never sees half a file.
 
-    Missing folders are made. The suffix gives the format (``.png`` where there is none). ``dpi`` defaults to
-    the figure's own, at which its images are pixel-exact.
+    Missing folders are made. The suffix gives the format (``.png`` where there is none). The resolution is the
+    figure's own, at which its images are pixel-exact.
 
     Raises:
         ValueError: a suffix that matplotlib cannot write, or a path that is a folder.
@@ -357,7 +339,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: float | None = None) -> P
     draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with style.context(_STYLE):
-            figure.savefig(draft, format=kind, dpi=dpi or figure.dpi)
+            figure.savefig(draft, format=kind, dpi=figure.dpi)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -374,7 +356,6 @@ def _picture_grid(
     *,
     row_labels: Sequence[str] = (),
     slot_row: int | None = None,
-    cell_labels: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
     """Rows of (columns, H, W, 3) uint8 pictures; lengths here are figure pixels, so no image is resampled.
 
@@ -387,9 +368,7 @@ def _picture_grid(
     gap, margin = max(1, round(GAP * dpi)), max(1, round(MARGIN * dpi))
     line = math.ceil(1.3 * FONT_SIZE / 72 * dpi)
 
-    wrapped = [[_wrap(text, width / dpi, FONT_SIZE) for text in row] for row in cell_labels or []]
-    lines = max((len(text.splitlines()) for row in wrapped for text in row), default=0)
-    step = height + gap + (lines * line + gap if lines else 0)
+    step = height + gap
     swatch = round(0.8 * line)
     label_room = math.ceil(dpi * max((_text_width(label, FONT_SIZE) for label in row_labels), default=0))
     left = margin + (label_room + 3 * gap + swatch if row_labels else 0)
@@ -416,14 +395,8 @@ def _picture_grid(
             box = Rectangle(corner, swatch / total_width, swatch / total_height, color=colours[r - slot_row])
             figure.add_artist(box)
         for c, picture in enumerate(row):
-            x = start + c * (width + gap)
-            box = (x / total_width, bottom / total_height, width / total_width, height / total_height)
-            axes = figure.add_axes(box)
-            axes.imshow(picture, interpolation="nearest", aspect="auto")
-            axes.set_axis_off()
-            if wrapped:
-                below = ((x + width / 2) / total_width, (bottom - gap) / total_height)
-                figure.text(*below, wrapped[r][c], ha="center", va="top")
+            enlarged = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+            figure.figimage(enlarged, start + c * (width + gap), bottom, origin="upper")  # axes would take long
     return figure
 
 

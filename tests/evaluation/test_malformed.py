@@ -12,6 +12,7 @@ from src.evaluation.malformed import (
     JUDGE_SIZE,
     KINDS,
     LayerPool,
+    Layers,
     clean,
     degrade,
     gaussian_blur,
@@ -37,16 +38,22 @@ def full_scenes(pool: LayerPool) -> torch.Tensor:
     return torch.nonzero(pool.factors["present"].all(dim=1))[:, 0]
 
 
+def exact(pool: LayerPool, index: torch.Tensor, background: torch.Tensor | None = None) -> Layers:
+    """The scenes in the data's own colours, over `background` (P, 3) of all scenes, or over black."""
+    background = torch.zeros(len(pool), 3) if background is None else background
+    return pool.layers(index, pool.factors["colour"][index], background[index])
+
+
 @pytest.mark.parametrize(("name", "background"), DATA)
 def test_layers_compose_to_the_data_itself(name: str, background: str) -> None:
     dataset = make_dataset(name, num_samples=32, background=background)
-    images = clean(LayerPool(dataset).exact(torch.arange(32)))
+    images = clean(exact(LayerPool(dataset), torch.arange(32), torch.from_numpy(dataset.scenes.background).float()))
     assert (images * 255 - dataset.images.float()).abs().max() <= 1.5  # two roundings to 1/255
 
 
 def test_other_image_sizes_are_judged_in_64() -> None:
     dataset = make_dataset("shapes", num_samples=8, image_size=128)
-    images = clean(LayerPool(dataset).exact(torch.arange(8)))
+    images = clean(exact(LayerPool(dataset), torch.arange(8)))
     assert images.shape == (8, 3, JUDGE_SIZE, JUDGE_SIZE)
     difference = (images - to_judge_size(dataset.images.float() / 255)).abs()
     assert difference.mean() < 1e-3 and difference.max() < 0.2  # only where edges of two objects meet
@@ -54,11 +61,11 @@ def test_other_image_sizes_are_judged_in_64() -> None:
 
 def test_new_colours_keep_the_placement(pool: LayerPool) -> None:
     index = torch.arange(32)
-    drawn, exact = pool.draw(index, generator()), pool.exact(index)
-    assert torch.equal(drawn.colour >= 0, exact.present) and torch.equal(drawn.shape, exact.shape)
-    mirrored = (drawn.x - exact.x).abs().nan_to_num().amax(dim=1) > 1e-6
+    drawn, own = pool.draw(index, generator()), exact(pool, index)
+    assert torch.equal(drawn.colour >= 0, own.present) and torch.equal(drawn.shape, own.shape)
+    mirrored = (drawn.x - own.x).abs().nan_to_num().amax(dim=1) > 1e-6
     assert 4 < mirrored.sum() < 28
-    assert torch.equal(drawn.coverage[mirrored].flip(-1), exact.coverage[mirrored])
+    assert torch.equal(drawn.coverage[mirrored].flip(-1), own.coverage[mirrored])
     assert torch.equal(drawn.colours[drawn.present], pool.palette[drawn.colour[drawn.present]])
 
 
@@ -85,7 +92,7 @@ def single(name: str = "shapes") -> LayerPool:
 
 def test_a_cut_takes_30_to_70_percent_of_the_object() -> None:
     pool = single()
-    layers = pool.exact(torch.arange(200))
+    layers = exact(pool, torch.arange(200))
     made = malform("cut", layers, layers, generator())
     before, after = (image.amax(dim=1).sum(dim=(1, 2)) for image in (clean(layers), made.images))
     left = (after / before)[made.valid]
@@ -96,14 +103,14 @@ def test_a_cut_takes_30_to_70_percent_of_the_object() -> None:
 
 def test_a_ghost_has_25_to_60_percent_of_its_intensity() -> None:
     pool = single("multi_dsprites")
-    layers = pool.exact(torch.arange(200))
+    layers = exact(pool, torch.arange(200))
     peak = malform("ghost", layers, layers, generator()).images.amax(dim=(1, 2, 3))
     assert peak.min() >= 0.24 and peak.max() <= 0.61
 
 
 def test_two_colours_are_both_there() -> None:
     pool = single()
-    layers = pool.exact(torch.arange(200))
+    layers = exact(pool, torch.arange(200))
     made = malform("two-coloured", layers, layers, generator())
     first = layers.colours[:, 0, :, None, None]
     inside = layers.coverage[:, 0] > 0.99
@@ -114,7 +121,7 @@ def test_two_colours_are_both_there() -> None:
 
 def test_empty_scenes_hold_nothing_to_see() -> None:
     pool = single()
-    layers = pool.exact(torch.arange(200))
+    layers = exact(pool, torch.arange(200))
     images = malform("empty", layers, layers, generator()).images
     assert images.max() <= 0.13 and (images.amax(dim=(1, 2, 3)) == 0).sum() > 50
 
@@ -122,7 +129,7 @@ def test_empty_scenes_hold_nothing_to_see() -> None:
 def test_too_many_shows_more_objects_than_allowed() -> None:
     pool = LayerPool(make_dataset("shapes", num_samples=64, max_shapes=2))
     index = full_scenes(pool)
-    layers, others = pool.exact(index), pool.exact(index.roll(1))
+    layers, others = exact(pool, index), exact(pool, index.roll(1))
     layers.colours[:] = torch.tensor([1.0, 0.0, 0.0])
     others.colours[:] = torch.tensor([0.0, 0.0, 1.0])
     made = malform("too many", layers, others, generator())
@@ -134,7 +141,7 @@ def test_too_many_shows_more_objects_than_allowed() -> None:
 
 def test_merged_objects_overlap_more_than_the_data_allows() -> None:
     pool = single()
-    layers, others = pool.exact(torch.arange(200)), pool.exact(torch.arange(200).roll(1))
+    layers, others = exact(pool, torch.arange(200)), exact(pool, torch.arange(200).roll(1))
     made = malform("merged", layers, others, generator())
     area = layers.coverage.sum(dim=(1, 2, 3)), others.coverage.sum(dim=(1, 2, 3))
     union = made.images.amax(dim=1).clamp(max=1).sum(dim=(1, 2))
@@ -144,13 +151,13 @@ def test_merged_objects_overlap_more_than_the_data_allows() -> None:
 
 
 def test_clean_scenes_show_half_of_every_object(pool: LayerPool) -> None:
-    layers = pool.exact(torch.arange(96))
+    layers = exact(pool, torch.arange(96))
     share = visible_part(layers.coverage).sum(dim=(2, 3)) / layers.coverage.sum(dim=(2, 3))
     assert share[layers.present].min() > 0.47  # at least half, but for edge pixels
 
 
 def test_degradation_is_mild_and_leaves_some_alone() -> None:
-    images = clean(single().exact(torch.arange(200)))
+    images = clean(exact(single(), torch.arange(200)))
     soft = degrade(images, generator())
     assert soft.min() >= 0 and soft.max() <= 1
     alone = (soft == images).flatten(1).all(dim=1).float().mean()
@@ -167,6 +174,6 @@ def test_blur_equals_scipy_away_from_the_border() -> None:
 
 
 def test_unknown_kind_lists_the_choices(pool: LayerPool) -> None:
-    layers = pool.exact(torch.arange(4))
+    layers = exact(pool, torch.arange(4))
     with pytest.raises(ValueError, match="'melted'.*merged, cut"):
         malform("melted", layers, layers, generator())

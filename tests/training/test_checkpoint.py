@@ -3,7 +3,6 @@ from __future__ import annotations
 import random
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 import torch
 
@@ -59,9 +58,26 @@ def test_saved_weights_do_not_change_when_training_goes_on(tmp_path, model, conf
 
 def test_generators_go_on_where_they_were():
     state = rng_state()
-    drawn = random.random(), np.random.rand(), torch.rand(())
+    drawn = torch.rand(())
     restore_rng(state)
-    assert (random.random(), np.random.rand(), torch.rand(())) == drawn
+    assert torch.rand(()) == drawn
+
+
+def test_the_states_of_an_older_file_are_restored():
+    state = {"python": random.getstate(), "numpy": ("MT19937", [1, 2], 3, 0, 0.0), **rng_state()}
+    del state["mps"]
+    drawn = torch.rand(())
+    restore_rng(state)
+    assert torch.rand(()) == drawn
+
+
+def test_the_generator_of_mps_goes_on_where_it_was(monkeypatch):
+    restored = []
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: torch.tensor([7]))
+    monkeypatch.setattr(torch.mps, "set_rng_state", restored.append)
+    restore_rng(rng_state())
+    assert restored == [torch.tensor([7])]
 
 
 def write(folder, model, config, **state):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.configs.errors import ConfigError
-from src.training.engine import make_fabric, own_randomness, reproducible
+from src.training.engine import make_fabric, reproducible
 
 from .tiny import tiny_config
 
@@ -29,17 +29,6 @@ def test_the_same_sums_whatever_the_threads_do():
         torch.set_num_threads(threads)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory
-
-
-def test_own_randomness_is_the_same_every_time_and_leaves_training_alone():
-    torch.manual_seed(3)
-    expected = torch.rand(2)
-    torch.manual_seed(3)
-    with own_randomness(7, torch.device("cpu")):
-        first = torch.rand(1)
-    with own_randomness(7, torch.device("cpu")):
-        assert torch.equal(torch.rand(1), first)
-    assert torch.equal(torch.rand(2), expected)
 
 
 @pytest.mark.parametrize(("precision", "said"), [("bf16", "bf16-mixed"), ("float32", "32-true")])

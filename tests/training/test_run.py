@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.configs.errors import CommandError, ConfigError
 from src.configs.launch import Invocation
 from src.models.svq_model import SVQ
+from src.training import run
 from src.training.checkpoint import BEST, FINISHED, LAST, load_checkpoint
 from src.training.run import train
 
@@ -96,6 +97,14 @@ def test_what_is_shown_and_saved_does_not_change_what_is_learned(finished, tmp_p
     shown = ("training.log_every=1", "training.image_every=1", "training.checkpoint_every=1")
     train(tiny_config(*in_folder(tmp_path), *shown, "visualization.num_images=1"), Invocation(tmp_path))
     assert_same_weights(weights(tmp_path / "checkpoints" / LAST), weights(finished / "checkpoints" / LAST))
+
+
+def test_what_training_turned_down_is_back_at_the_end(tmp_path, monkeypatch):
+    sessions = []
+    monkeypatch.setattr(run, "finish", lambda session, *_: sessions.append(session) or {})
+    train(tiny_config(*in_folder(tmp_path), "training.bypass=0.5", "training.prior.steps=0"), Invocation(tmp_path))
+    model = sessions[0].model
+    assert (model.quantizer.strength, model.quantizer.bypass, model.decoder.sketch_weight) == (1.0, 0.0, 1.0)
 
 
 def test_without_a_prior(tmp_path):

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
 from src.configs import launch
 from src.configs.errors import ConfigError
@@ -13,6 +15,7 @@ from src.configs.schema import GenerateConfig
 from src.models.svq_model import SVQ
 from src.training.build import make_model
 from src.training.sampling import write_samples
+from src.utils import visualization
 from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save
 
 from .tiny import CONFIGS, tiny_config
@@ -44,13 +47,17 @@ def checkpoint(tmp_path, model) -> str:
     return f"checkpoint={write(tmp_path / 'model.pth', model)}"
 
 
-def test_writes_a_picture_and_codes_that_decode_to_it(tmp_path, checkpoint):
-    picture, listing = generate(tmp_path, checkpoint)
+def test_writes_a_picture_and_codes_that_decode_to_it(tmp_path, checkpoint, model):
+    picture, listing = generate(tmp_path, checkpoint, "precision=float32")
     assert picture.name == "images.png" and picture.read_bytes().startswith(b"\x89PNG")
     content = json.loads(listing.read_text())
     codes = torch.tensor(content["codes"])
     assert list(codes.shape) == content["shape"] == [5, 3, 2]
     assert codes.min() >= 0 and codes.max() < 8
+    decoded = model.eval().decode(codes).recon
+    sheet = visualization.sample_sheet(decoded, "5 scenes drawn from the prior, temperature 1", dpi=40)
+    expected = visualization.save_figure(sheet, tmp_path / "expected.png")
+    assert np.array_equal(*(np.asarray(Image.open(path)) for path in (picture, expected)))
 
 
 def test_the_seed_decides(tmp_path, checkpoint):

@@ -19,7 +19,6 @@ from PIL import Image
 from src.utils.visualization import (
     block_factor_matrix,
     codebook_use,
-    image_sheet,
     mask_grid,
     reconstruction_grid,
     sample_sheet,
@@ -57,14 +56,12 @@ def read_pixels(path) -> np.ndarray:
 
 
 def shown(figure: Figure, pixels: np.ndarray, index: int, size: int) -> np.ndarray:
-    """The image in axes number ``index`` as it stands in the saved file, brought back to ``size`` pixels.
+    """Picture number ``index`` of the figure as it stands in the saved file, brought back to ``size`` pixels.
 
     Fails unless each image pixel is a square block of one colour: no blur, no uneven enlargement.
     """
-    box = figure.axes[index].get_window_extent()
-    left, right = round(box.x0), round(box.x1)
-    top, bottom = round(pixels.shape[0] - box.y1), round(pixels.shape[0] - box.y0)
-    assert (left, right) == pytest.approx((box.x0, box.x1), abs=1e-6)
+    left, right, bottom, top = (round(side + 0.5) for side in figure.images[index].get_extent())
+    top, bottom = pixels.shape[0] - top, pixels.shape[0] - bottom
     scale, rest = divmod(right - left, size)
     assert rest == 0 and bottom - top == scale * size
     picture = pixels[top:bottom, left:right, :3]
@@ -87,7 +84,7 @@ def test_reconstruction_grid_shows_every_pixel_of_every_picture(tmp_path, dpi):
     figure = reconstruction_grid(images, recons, masks, slot_images, dpi=dpi)
     pixels = read_pixels(save_figure(figure, tmp_path / "grid.png"))
     rows = [images, recons, segmentation_overlay(images, masks), *(slot_images * masks).unbind(dim=1)]
-    assert len(figure.axes) == len(rows) * 3
+    assert len(figure.images) == len(rows) * 3
     for row, tensor in enumerate(rows):
         for column in range(3):
             found = shown(figure, pixels, row * 3 + column, size=16)
@@ -99,14 +96,14 @@ def test_reconstruction_grid_labels_every_row_and_cuts_nothing(slots, batch):
     figure = reconstruction_grid(*scene_tensors(batch=batch, slots=slots))
     names = ["input", "reconstruction", "segmentation", *(f"slot {n + 1}" for n in range(slots))]
     assert [text for text in texts(figure) if text in names] == names
-    assert len(figure.axes) == (3 + slots) * batch
+    assert len(figure.images) == (3 + slots) * batch
     assert_nothing_cut(figure)
 
 
 def test_grids_show_at_most_the_asked_number_of_images():
     tensors = scene_tensors(batch=4, slots=2)
-    assert len(reconstruction_grid(*tensors, num_images=3).axes) == 5 * 3
-    assert len(mask_grid(tensors[0], tensors[2], num_images=9).axes) == 4 * 4
+    assert len(reconstruction_grid(*tensors, num_images=3).images) == 5 * 3
+    assert len(mask_grid(tensors[0], tensors[2], num_images=9).images) == 4 * 4
 
 
 def test_mask_grid_shows_masks_as_grey_levels(tmp_path):
@@ -122,7 +119,7 @@ def test_mask_grid_shows_masks_as_grey_levels(tmp_path):
 def test_slot_colours_mark_the_rows(tmp_path):
     figure = mask_grid(*scene_tensors(slots=8)[::2])
     pixels = read_pixels(save_figure(figure, tmp_path / "masks.png"))[..., :3]
-    beside_images = pixels[:, : round(figure.axes[0].get_window_extent().x0)].reshape(-1, 3)
+    beside_images = pixels[:, : round(figure.images[0].get_extent()[0])].reshape(-1, 3)
     for colour in slot_colours(8):
         assert (beside_images == np.round(np.array(colour) * 255)).all(axis=1).any()
 
@@ -146,25 +143,17 @@ def test_segmentation_overlay_gives_each_pixel_to_its_strongest_slot():
 def test_dtypes_grey_images_gradients_and_overshoot(tmp_path, dtype):
     grey = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).expand(2, 1, 2, 2)
     given = grey.mul(255).byte() if dtype == torch.uint8 else (grey * 1.2 - 0.1).to(dtype).requires_grad_()
-    figure = image_sheet(given)
+    figure = sample_sheet(given)
     found = shown(figure, read_pixels(save_figure(figure, tmp_path / "grey.png")), 1, size=2)
     np.testing.assert_array_equal(found, as_bytes(grey[1]))
 
 
-@pytest.mark.parametrize("size", [(16, 16), (200, 200), (20, 48)])
-def test_image_sheet_labels_every_image(size):
-    labels = ["one clean circle", "merged", "a label much longer than its image is wide, which must wrap"]
-    figure = image_sheet(torch.rand(3, 3, *size), labels, title="A long title over a sheet of a few small images")
-    assert {" ".join(text.split()) for text in texts(figure)} >= set(labels)
-    assert_nothing_cut(figure)
-
-
-def test_image_sheet_columns_and_reading_order(tmp_path):
+def test_sample_sheet_is_read_row_by_row(tmp_path):
     images = torch.rand(5, 3, 8, 8)
-    figure = image_sheet(images, columns=2)
-    lefts = [round(axes.get_window_extent().x0) for axes in figure.axes]
-    tops = [round(axes.get_window_extent().y1) for axes in figure.axes]
-    assert len(set(lefts)) == 2 and len(set(tops)) == 3
+    figure = sample_sheet(images)
+    lefts = [round(image.get_extent()[0]) for image in figure.images]
+    tops = [round(image.get_extent()[3]) for image in figure.images]
+    assert len(set(lefts)) == 3 and len(set(tops)) == 2
     assert tops == sorted(tops, reverse=True) and lefts[0] < lefts[1]
     pixels = read_pixels(save_figure(figure, tmp_path / "sheet.png"))
     np.testing.assert_array_equal(shown(figure, pixels, 4, 8), as_bytes(images[4]))
@@ -173,7 +162,7 @@ def test_image_sheet_columns_and_reading_order(tmp_path):
 @pytest.mark.parametrize(("given", "expected"), [(70, 64), (3, 3), (1, 1)])
 def test_sample_sheet_shows_up_to_num_samples(given, expected):
     figure = sample_sheet(torch.rand(given, 3, 8, 8), "Drawn at temperature 0.7")
-    assert len(figure.axes) == expected
+    assert len(figure.images) == expected
     assert "Drawn at temperature 0.7" in " ".join(" ".join(texts(figure)).split())
     assert_nothing_cut(figure)
 
@@ -227,19 +216,19 @@ def test_block_factor_matrix_says_what_is_unknown_and_keeps_one_colour_scale():
 # --------------------------------------------------------------------------------------------------- files
 
 
-def test_save_figure_makes_folders_keeps_only_the_file_and_takes_a_dpi(tmp_path):
-    figure = image_sheet(torch.rand(1, 3, 8, 8), dpi=100)
+def test_save_figure_makes_folders_and_keeps_only_the_file_at_its_resolution(tmp_path):
+    figure = sample_sheet(torch.rand(1, 3, 8, 8), dpi=100)
     path = save_figure(figure, tmp_path / "new" / "folder" / "sheet")
     assert path == tmp_path / "new" / "folder" / "sheet.png"
     assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
-    double = save_figure(figure, path.with_name("double.png"), dpi=200)
-    assert read_pixels(double).shape[:2] == tuple(2 * n for n in read_pixels(path).shape[:2])
+    width, height = figure.get_size_inches()
+    assert read_pixels(path).shape[:2] == (round(100 * height), round(100 * width))
 
 
 def test_save_figure_keeps_the_old_file_when_drawing_fails(tmp_path, monkeypatch):
     path = tmp_path / "sheet.png"
     path.write_bytes(b"old")
-    figure = image_sheet(torch.rand(1, 3, 8, 8))
+    figure = sample_sheet(torch.rand(1, 3, 8, 8))
 
     def half_way(draft, **_):
         draft.write_bytes(b"half")
@@ -263,8 +252,8 @@ def test_saved_figures_are_opaque_and_light_even_in_a_dark_style(tmp_path):
 
 def test_figures_do_not_import_pyplot(tmp_path):
     code = (
-        "import sys, torch; from src.utils.visualization import image_sheet, save_figure;"
-        "save_figure(image_sheet(torch.rand(1, 3, 4, 4)), sys.argv[1]);"
+        "import sys, torch; from src.utils.visualization import sample_sheet, save_figure;"
+        "save_figure(sample_sheet(torch.rand(1, 3, 4, 4)), sys.argv[1]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "sheet.png")]
@@ -304,11 +293,6 @@ def bad_calls():
         "no image": (lambda _: sample_sheet(images[:0]), "images had shape (0, 3, 8, 8)"),
         "zero images": (grid(num_images=0), "num_images was 0 but expected at least 1"),
         "zero samples": (lambda _: sample_sheet(images, num_samples=0), "num_samples was 0"),
-        "zero columns": (lambda _: image_sheet(images, columns=0), "columns was 0"),
-        "labels": (
-            lambda _: image_sheet(images, ["a"]),
-            "labels had length 1 but expected one for each of the 2",
-        ),
         "counts": (lambda _: codebook_use(torch.ones(4)), "counts had shape (4,) but expected (M, K)"),
         "negative count": (lambda _: codebook_use(torch.tensor([[-1, 2]])), "counts held -1"),
         "matrix": (lambda _: block_factor_matrix(torch.ones(3), ["x"]), "matrix had shape (3,)"),
