@@ -6,6 +6,7 @@ rendering.py; both are frozen, see docs/data.md.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,19 @@ class ToyDataset(Dataset):
         return self.num_samples
 
     def __getitem__(self, index: int) -> Any:
-        if not -self.num_samples <= index < self.num_samples:
-            raise IndexError(f"index {index} is out of range for {self.num_samples} samples")
-        return self.__getitems__([index % self.num_samples])[0]
+        return self.__getitems__([self._row(index)])[0]
+
+    def _row(self, index: int) -> int:
+        """The row of sample `index`, which may count from the end; raises TypeError or IndexError."""
+        try:
+            row = operator.index(index)
+        except TypeError as error:
+            raise TypeError(
+                f"index {index!r} is not an integer; use ds[i], or ds.images for several at once"
+            ) from error
+        if not -self.num_samples <= row < self.num_samples:
+            raise IndexError(f"index {row} is out of range for {self.num_samples} samples")
+        return row % self.num_samples
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Several samples at once; DataLoader fetches a batch through this."""
@@ -204,9 +215,12 @@ class ToyDataset(Dataset):
         return path
 
     def describe(self, index: int) -> list[str]:
-        """The objects of one sample in words, in drawing order: ["red circle", "cyan square"]."""
-        scenes = self.scenes
-        pairs = zip(scenes.colour[index], scenes.shape[index], strict=True)
+        """The objects of one sample in words, in drawing order: ["red circle", "cyan square"].
+
+        Raises TypeError or IndexError as ``ds[index]`` does.
+        """
+        scenes, row = self.scenes, self._row(index)
+        pairs = zip(scenes.colour[row], scenes.shape[row], strict=True)
         return [f"{self.colour_names[c]} {self.shape_names[s]}" for c, s in pairs if s >= 0]
 
     def __getstate__(self) -> dict[str, Any]:

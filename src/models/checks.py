@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import inf
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -11,6 +14,21 @@ def require_positive(**sizes: int) -> None:
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
+def require_number(name: str, value: float, expected: str) -> None:
+    """Raises TypeError, saying what was `expected`, unless `value` is a real number."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be {expected}, got {value!r}")
+
+
+def require_weight(**weights: float) -> None:
+    """Raises TypeError or ValueError naming the first argument that is not a finite number of at least 0."""
+    for name, value in weights.items():
+        expected = "a finite number of at least 0"
+        require_number(name, value, expected)
+        if not 0 <= value < inf:
+            raise ValueError(f"{name} must be {expected}, got {value}")
 
 
 def require_multiple(name: str, size: int, unit: int) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..utils.checkpoint_io import safe_load
-from .checks import require_divisible, require_positive
+from ..utils.precision import require_device
+from .checks import require_divisible, require_positive, require_weight
 from .slot_attention import SlotAttentionEncoder, Slots
 from .slot_decoder import DecoderOutput, SVQDecoder
 from .transformer_decoder import AutoregressiveTransformer
@@ -186,8 +187,9 @@ class SVQ(nn.Module):
         Args:
             image: what was given to `forward`.
             outputs: what `forward` returned.
-            recon_loss_weight: of the mean squared error of the reconstruction (and of the sketch, where there is one).
-            commitment_loss_weight: takes the place of `commitment_cost`, which is used when this is None.
+            recon_loss_weight: of the mean squared error of the reconstruction (and of the sketch, where there is one);
+                at least 0.
+            commitment_loss_weight: at least 0; takes the place of `commitment_cost`, which is used when this is None.
 
         Returns:
             The loss to minimise, and its terms as floats, unweighted: loss, recon_loss, commitment_loss, sketch_loss if
@@ -195,8 +197,14 @@ class SVQ(nn.Module):
             prior).
 
         Raises:
-            ValueError: `image` has another shape than its reconstruction.
+            TypeError: a weight that is not a number.
+            ValueError: `image` has another shape than its reconstruction, `outputs` lacks what `forward` returns, or a
+                weight that is negative, NaN or infinite.
         """
+        needed = ("recon", "commitment_loss") if self.prior is None else ("recon", "commitment_loss", "codes")
+        missing = [name for name in needed if name not in outputs]
+        if missing:
+            raise ValueError(f"outputs lacks {', '.join(missing)}: give compute_loss what forward returned")
         if image.shape != outputs["recon"].shape:
             raise ValueError(
                 f"image had shape {tuple(image.shape)} but its reconstruction {tuple(outputs['recon'].shape)}: "
@@ -204,6 +212,7 @@ class SVQ(nn.Module):
             )
         if commitment_loss_weight is None:
             commitment_loss_weight = self.quantizer.commitment_cost
+        require_weight(recon_loss_weight=recon_loss_weight, commitment_loss_weight=commitment_loss_weight)
         terms = {
             "recon_loss": F.mse_loss(outputs["recon"], image),
             "commitment_loss": outputs["commitment_loss"],
@@ -228,8 +237,14 @@ class SVQ(nn.Module):
         Without one it starts from the codebooks as they are now, so the autoencoder is better trained before.
 
         Raises:
-            RuntimeError: the loaded weights are those of a prior of another size.
+            RuntimeError: there is a prior already, which would be lost, or the loaded weights are those of a prior of
+                another size.
         """
+        if self.prior is not None:
+            raise RuntimeError(
+                "this model has a prior already, and init_prior would throw its weights away: "
+                "set model.prior = None before, if that is wanted"
+            )
         prior = AutoregressiveTransformer(
             self.config["num_slots"],
             self.config["num_codebooks"],
@@ -275,7 +290,7 @@ class SVQ(nn.Module):
 
         Raises:
             RuntimeError: there is no prior yet.
-            ValueError: see `AutoregressiveTransformer.sample`.
+            TypeError, ValueError: see `AutoregressiveTransformer.sample`.
         """
         if self.prior is None:
             raise RuntimeError("this model has no prior to generate from: call init_prior and train it")
@@ -286,20 +301,40 @@ class SVQ(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu") -> SVQ:
-        """The model that a checkpoint holds, prior included, in eval mode. Errors: see `safe_load`."""
+        """The model that a checkpoint holds, prior included, in eval mode on `device`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TypeError: `path` is not a path.
+            ValueError: a device that is not there, a file that `safe_load` refuses, a model that this version cannot
+                build, or weights that hold NaN or infinity.
+        """
+        place = require_device(device)
         checkpoint = safe_load(path, map_location="cpu")
+        config, state = checkpoint.get("model_config"), checkpoint.get("model_state_dict")
+        for name, value in (("model_config", config), ("model_state_dict", state)):
+            if not isinstance(value, dict):
+                found = "is missing" if name not in checkpoint else f"is {type(value).__name__}, not a dictionary"
+                raise ValueError(f"checkpoint {path} is incomplete: its {name} {found}; train a new one")
+        assert config is not None and state is not None
+        if "prior" not in config:
+            raise ValueError(f"checkpoint {path} is incomplete: its model_config lacks prior; train a new one")
+        config = dict(config)
+        prior = config.pop("prior")
         try:
-            config = dict(checkpoint["model_config"])
-            prior = config.pop("prior")
             model = cls(**config)
             if prior is not None:
                 model.init_prior(**prior)
-            model.load_state_dict(checkpoint["model_state_dict"])
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            model.load_state_dict(state)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())  # PyTorch names every tensor in a line of its own
             reason = reason if len(reason) <= 300 else f"{reason[:300]} …"
             raise ValueError(f"checkpoint {path} does not fit this version of the model: {reason}") from error
-        return model.to(device).eval()
+        broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+        if broken:
+            more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+            raise ValueError(f"checkpoint {path} holds NaN or infinity in {broken[0]}{more}: train a new one")
+        return model.to(place).eval()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As `nn.Module.load_state_dict`; a prior's tensors wait for `init_prior` where there is no prior yet."""

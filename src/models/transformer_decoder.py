@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_codes, require_divisible, require_positive
+from .checks import require_codes, require_divisible, require_number, require_positive
 
 
 class KeyValueCache:
@@ -189,13 +189,17 @@ class AutoregressiveTransformer(nn.Module):
             generator: source of randomness, on the prior's device.
 
         Raises:
-            ValueError: a temperature that is not positive, `top_k` below 1.
+            TypeError: a temperature that is not a number.
+            ValueError: a temperature that is not positive, `top_k` below 1, or weights that hold NaN or infinity.
         """
         require_positive(batch_size=batch_size)
+        require_number("temperature", temperature, "a number greater than 0")
         if not temperature > 0:
             raise ValueError(f"temperature must be greater than 0, got {temperature}")
         if top_k is not None:
             require_positive(top_k=top_k)
+        if not torch.stack([weight.isfinite().all() for weight in self.parameters()]).all():
+            raise ValueError("the weights of the prior hold NaN or infinity: train it again or load another checkpoint")
         was_training = self.training
         self.eval()  # no dropout
         try:

@@ -7,6 +7,7 @@ Every checkpoint is a plain dictionary of tensors and plain containers, so `torc
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,21 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError: `path` is not a path.
         ValueError: a folder, a truncated or damaged file, no checkpoint of this project, or another version.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"checkpoint must be the path of a file, got {path!r}")
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / 'best_model.pth'}")
     if not path.exists():
         raise FileNotFoundError(f"checkpoint {path} does not exist; train one with `python -m src.train`")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            # The error below says more of a plain pickle file than PyTorch's warning of its protocol.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except (PermissionError, MemoryError):  # the file may be whole
         raise
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, ... for broken files

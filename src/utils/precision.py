@@ -34,6 +34,25 @@ def resolve_device(name: str = "auto") -> str:
     return name
 
 
+def require_device(device: str | torch.device) -> torch.device:
+    """The device of that name, such as "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        ValueError: an unknown name, or a device that this machine or this build of PyTorch lacks.
+    """
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={device!r} is unknown; use such as cpu, cuda, cuda:0 or mps") from error
+    try:
+        torch.empty(0, device=place)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(
+            f"device={device} is not available here (PyTorch {torch.__version__}); use device=cpu"
+        ) from error
+    return place
+
+
 def resolve_precision(name: str, device: str) -> str:
     """`auto` → "bf16" where `device` ("cpu", "cuda", "mps") computes it in hardware, else "float32".
 

@@ -56,6 +56,24 @@ def test_samples_are_the_cached_images_in_any_order(name):
     assert len(list(dataset)) == len(dataset) == 30
 
 
+@pytest.mark.parametrize("index", [slice(None, 2), "a", 1.0, None, [1]])
+def test_an_index_that_is_no_integer(index):
+    dataset = ShapesDataset(num_samples=3)
+    for act in (dataset.__getitem__, dataset.describe):
+        with pytest.raises(
+            TypeError, match="^index .* is not an integer; use ds.i., or ds.images for several at once$"
+        ):
+            act(index)
+
+
+def test_describe_counts_as_indexing_does():
+    dataset = ShapesDataset(num_samples=3)
+    assert dataset.describe(-1) == dataset.describe(2)
+    for index in (9, 3, -4):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for 3 samples"):
+            dataset.describe(index)
+
+
 def test_ground_truth_is_the_same_from_the_flag_and_from_the_arrays():
     dataset = MultiDspritesDataset(num_samples=12, ground_truth=True, max_shapes=3, background="random")
     plain = MultiDspritesDataset(num_samples=12, max_shapes=3, background="random")

@@ -310,6 +310,8 @@ def test_generating_checks_its_settings() -> None:
     model.init_prior(**PRIOR)
     with pytest.raises(ValueError, match="temperature must be greater than 0, got 0"):
         model.generate(2, temperature=0)
+    with pytest.raises(TypeError, match="temperature must be a number greater than 0, got 'a'"):
+        model.generate(2, temperature="a")
     with pytest.raises(ValueError, match="top_k must be an integer of at least 1, got 0"):
         model.generate(2, top_k=0)
     with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got -1"):
@@ -327,6 +329,16 @@ def test_init_prior_returns_the_prior_in_the_mode_of_the_model() -> None:
     assert model.config["prior"] == PRIOR
     assert any(name.startswith("prior.") for name in model.state_dict())
     assert set(prior.parameters()) <= set(model.parameters())
+
+
+def test_a_second_prior_does_not_silently_replace_the_first() -> None:
+    model = make_model()
+    first = model.init_prior(**PRIOR)
+    with pytest.raises(RuntimeError, match="has a prior already, and init_prior would throw its weights away: set"):
+        model.init_prior(**PRIOR)
+    assert model.prior is first
+    model.prior = None
+    assert model.init_prior(**{**PRIOR, "embed_dim": 8}) is model.prior and model.config["prior"]["embed_dim"] == 8
 
 
 def trained_state() -> tuple[SVQ, dict[str, Tensor]]:
@@ -448,11 +460,45 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
         content = torch.load(path, weights_only=True)
         del content[key]
         atomic_save(content, tmp_path / "incomplete.pth")
-        with pytest.raises(ValueError, match=f"incomplete.pth does not fit this version of the model: '{key}'"):
+        with pytest.raises(ValueError, match=f"incomplete.pth is incomplete: its {key} is missing; train a new one"):
             SVQ.from_checkpoint(tmp_path / "incomplete.pth")
+    empty = save(make_model(), tmp_path / "empty.pth", model_config=None)
+    with pytest.raises(ValueError, match="empty.pth is incomplete: its model_config is NoneType, not a dictionary"):
+        SVQ.from_checkpoint(empty)
+    silent = save(make_model(), tmp_path / "silent.pth", model_config={"image_size": SIZE})
+    with pytest.raises(ValueError, match="silent.pth is incomplete: its model_config lacks prior; train a new one"):
+        SVQ.from_checkpoint(silent)
     newer = save(make_model(), tmp_path / "newer.pth", model_config={**make_model().config, "num_eyes": 3})
     with pytest.raises(ValueError, match="newer.pth does not fit this version of the model.*num_eyes"):
         SVQ.from_checkpoint(newer)
+
+
+def test_a_checkpoint_of_nan_is_refused_and_so_is_drawing_from_such_a_prior(tmp_path: Path) -> None:
+    model = make_model().eval()
+    model.init_prior(**PRIOR)
+    with torch.no_grad():
+        model.prior.begin[3] = torch.nan
+    path = save(model, tmp_path / "nan.pth")
+    with pytest.raises(ValueError, match="nan.pth holds NaN or infinity in prior.begin: train a new one$"):
+        SVQ.from_checkpoint(path)
+    with pytest.raises(ValueError, match="the weights of the prior hold NaN or infinity: train it again or load"):
+        model.generate(2)
+    with torch.no_grad():
+        model.quantizer.codebook.fill_(torch.inf)
+    path = save(model, tmp_path / "nan.pth")
+    with pytest.raises(ValueError, match="nan.pth holds NaN or infinity in quantizer.codebook and 1 more"):
+        SVQ.from_checkpoint(path)
+
+
+def test_wrong_arguments_of_from_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(make_model(), tmp_path / "model.pth")
+    with pytest.raises(ValueError, match="^device='gpu' is unknown; use such as cpu, cuda, cuda:0 or mps$"):
+        SVQ.from_checkpoint(path, "gpu")
+    with pytest.raises(TypeError, match="^checkpoint must be the path of a file, got None$"):
+        SVQ.from_checkpoint(None)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="^device=cuda is not available here .*; use device=cpu$"):
+            SVQ.from_checkpoint(path, "cuda")
 
 
 # ---------------------------------------------------------------- errors
@@ -488,6 +534,28 @@ def test_sizes_must_be_positive_integers(name: str) -> None:
     for value in (0, -4, 8.0):
         with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got {value}"):
             make_model(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["recon_loss_weight", "commitment_loss_weight"])
+def test_weights_of_the_loss(name: str) -> None:
+    model, image = make_model(), images()
+    outputs = model(image)
+    for value in (float("nan"), -0.5, float("inf")):
+        with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0, got {value}$"):
+            model.compute_loss(image, outputs, **{name: value})
+    with pytest.raises(TypeError, match=f"{name} must be a finite number of at least 0, got '1'$"):
+        model.compute_loss(image, outputs, **{name: "1"})
+    model.compute_loss(image, outputs, **{name: 0})
+
+
+def test_outputs_that_are_not_those_of_the_model() -> None:
+    model, image = make_model(), images()
+    with pytest.raises(ValueError, match="^outputs lacks recon, commitment_loss: give compute_loss what forward"):
+        model.compute_loss(image, {})
+    model.init_prior(**PRIOR)
+    without = {name: value for name, value in model(image).items() if name != "codes"}
+    with pytest.raises(ValueError, match="^outputs lacks codes: give compute_loss what forward returned$"):
+        model.compute_loss(image, without)
 
 
 def test_other_wrong_arguments() -> None:

@@ -52,6 +52,20 @@ def test_a_missing_file(tmp_path):
         safe_load(tmp_path / "nothing.pth")
 
 
+@pytest.mark.parametrize("path", [None, 3, {"format": FORMAT}])
+def test_what_is_no_path(path):
+    with pytest.raises(TypeError, match="checkpoint must be the path of a file, got "):
+        safe_load(path)
+
+
+def test_a_plain_pickle_file_gives_the_error_only(tmp_path, recwarn):
+    path = tmp_path / "plain.pth"
+    path.write_bytes(pickle.dumps({"format": FORMAT}))
+    with pytest.raises(ValueError, match="cannot be read"):
+        safe_load(path)
+    assert not recwarn.list
+
+
 def test_a_folder(tmp_path):
     with pytest.raises(ValueError, match="is a folder; give a file"):
         safe_load(tmp_path)

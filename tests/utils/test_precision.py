@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.utils import precision
-from src.utils.precision import autocast, has_bf16, resolve_device, resolve_precision
+from src.utils.precision import autocast, has_bf16, require_device, resolve_device, resolve_precision
 
 
 def test_auto_precision_follows_the_hardware(monkeypatch):
@@ -40,3 +40,13 @@ def test_bf16_means_autocast_and_float32_none():
         assert (x @ x).dtype == torch.bfloat16
     with autocast("float32", "cpu"):
         assert (x @ x).dtype == torch.float32
+
+
+def test_a_device_by_its_name():
+    assert require_device("cpu") == require_device(torch.device("cpu")) == torch.device("cpu")
+    for unknown in ("gpu", "", None):
+        with pytest.raises(ValueError, match="is unknown; use such as cpu, cuda, cuda:0 or mps"):
+            require_device(unknown)
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ValueError, match="^device=mps is not available here .*; use device=cpu$"):
+            require_device("mps")
