@@ -190,7 +190,7 @@ class AutoregressiveTransformer(nn.Module):
 
         Raises:
             TypeError: a temperature that is not a number.
-            ValueError: a temperature that is not positive, `top_k` below 1, or weights that hold NaN or infinity.
+            ValueError: a temperature that is not positive, `top_k` below 1.
         """
         require_positive(batch_size=batch_size)
         require_number("temperature", temperature, "a number greater than 0")
@@ -198,8 +198,6 @@ class AutoregressiveTransformer(nn.Module):
             raise ValueError(f"temperature must be greater than 0, got {temperature}")
         if top_k is not None:
             require_positive(top_k=top_k)
-        if not torch.stack([weight.isfinite().all() for weight in self.parameters()]).all():
-            raise ValueError("the weights of the prior hold NaN or infinity: train it again or load another checkpoint")
         was_training = self.training
         self.eval()  # no dropout
         try:

@@ -473,7 +473,7 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
         SVQ.from_checkpoint(newer)
 
 
-def test_a_checkpoint_of_nan_is_refused_and_so_is_drawing_from_such_a_prior(tmp_path: Path) -> None:
+def test_a_checkpoint_of_nan_is_refused(tmp_path: Path) -> None:
     model = make_model().eval()
     model.init_prior(**PRIOR)
     with torch.no_grad():
@@ -481,8 +481,6 @@ def test_a_checkpoint_of_nan_is_refused_and_so_is_drawing_from_such_a_prior(tmp_
     path = save(model, tmp_path / "nan.pth")
     with pytest.raises(ValueError, match="nan.pth holds NaN or infinity in prior.begin: train a new one$"):
         SVQ.from_checkpoint(path)
-    with pytest.raises(ValueError, match="the weights of the prior hold NaN or infinity: train it again or load"):
-        model.generate(2)
     with torch.no_grad():
         model.quantizer.codebook.fill_(torch.inf)
     path = save(model, tmp_path / "nan.pth")
