@@ -12,8 +12,8 @@ from src.evaluation.attribute_training import Examples, attribute_network, make_
 from src.evaluation.generation import well_formedness
 from src.evaluation.malformed import KINDS, LayerPool
 
-# with the errors they may make: turned sprites are harder to judge
-SHIPPED = [("shapes", "black", 0.05), ("shapes", "random", 0.05), ("multi_dsprites", "black", 0.1)]
+# with the share of errors they may make and the least accuracy of shapes: turned sprites are harder to judge
+SHIPPED = [("shapes", "black", 0.05, 0.98), ("shapes", "random", 0.05, 0.98), ("multi_dsprites", "black", 0.1, 0.95)]
 
 
 @pytest.fixture
@@ -178,8 +178,10 @@ def test_data_without_layers_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, background, wrong", SHIPPED)
-def test_the_shipped_network_judges_well_enough(name: str, background: str, wrong: float, tmp_path) -> None:
+@pytest.mark.parametrize("name, background, wrong, shapes", SHIPPED)
+def test_the_shipped_network_judges_well_enough(
+    name: str, background: str, wrong: float, shapes: float, tmp_path
+) -> None:
     """Its file is found, and its errors, measured anew, are those that it claims."""
     dataset = make_dataset(name, num_samples=1, background=background)
     network, claimed = attribute_network(dataset, tmp_path, progress=False)
@@ -189,4 +191,4 @@ def test_the_shipped_network_judges_well_enough(name: str, background: str, wron
         assert report[kind]["share"] == pytest.approx(claimed[kind]["share"], abs=0.005)
     assert report["false_reject"]["share"] < wrong
     assert report["false_accept"]["share"] < wrong
-    assert report["colour_accuracy"]["share"] > 0.98 and report["shape_accuracy"]["share"] > 0.95
+    assert report["colour_accuracy"]["share"] > 0.98 and report["shape_accuracy"]["share"] > shapes
