@@ -10,9 +10,10 @@ import torch
 from ..data.toy_datasets import ToyDataset
 from ..evaluation.report import evaluate_model
 from ..utils import visualization
-from .autoencoder import reconstruct, validation_metrics
+from ..utils.codebook_stats import count_codes
+from .autoencoder import reconstruct
 from .build import make_split, render
-from .prior import draw_samples
+from .prior import cache_codes, draw_samples
 from .results import provenance, table, write_json
 from .session import Session
 
@@ -86,7 +87,8 @@ def save_pictures(session: Session, val_data: ToyDataset) -> list[Path]:
     """Reconstructions, masks, codebook use and, with a prior, samples, as PNG files of the run's folder."""
     options = session.config.visualization
     seen = reconstruct(session, val_data.images[: options.num_images])
-    _, counts = validation_metrics(session, val_data.images)
+    codes = cache_codes(session, val_data.images, "codes of the validation images")
+    counts = count_codes(codes, session.config.model.codebook_size)
     figures = {
         "reconstructions": visualization.reconstruction_grid(
             seen["image"],
