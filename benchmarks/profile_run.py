@@ -13,9 +13,11 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -33,12 +35,12 @@ PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
     "rendering": ((run, "render"), (finish, "render")),
     AUTOENCODER: ((run, "train_autoencoder"),),
     PRIOR: ((run, "train_prior"),),
-    "validation": ((autoencoder, "validation_metrics"), (prior, "validation_nll"), (finish, "validation_metrics")),
+    "validation": ((autoencoder, "validation_metrics"), (prior, "validation_nll")),
     "pictures": (
         *((autoencoder, "show_reconstructions"), (prior, "show_samples")),
         *((finish, "save_pictures"), (finish, "save_score_pictures")),
     ),
-    "codes of the data": ((prior, "cache_codes"),),
+    "codes of the data": ((prior, "cache_codes"), (finish, "cache_codes")),
     "checkpoints": ((Session, "save_last"), (Session, "save_best")),
     "scores": ((finish, "evaluate_model"),),
 }
@@ -72,10 +74,11 @@ def profile(settings: list[str], budget: float) -> dict[str, float]:
     config = compose_config(settings)
     config = replace(config, ablation=replace(config.ablation, budget=budget))
     stopwatch = Stopwatch()
-    for label, functions in PARTS.items():
-        for owner, name in functions:
-            setattr(owner, name, stopwatch.timed(label, getattr(owner, name)))
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        for label, functions in PARTS.items():
+            for owner, name in functions:
+                stack.enter_context(patch.object(owner, name, stopwatch.timed(label, getattr(owner, name))))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         started = time.perf_counter()
         run.train(with_budget(config), Invocation(Path(folder), own_checkpoints=True))
         total = time.perf_counter() - started

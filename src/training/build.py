@@ -10,8 +10,8 @@ from ..configs.errors import as_config_error
 from ..configs.schema import DataConfig, ModelConfig, TrainConfig
 from ..data.toy_datasets import ToyDataset, make_dataset
 from ..models.svq_model import SVQ
+from ..utils.progress import progress_bar
 from .batches import BatchOrder
-from .progress import progress
 
 
 def make_split(data: DataConfig, split: str) -> ToyDataset:
@@ -52,7 +52,7 @@ def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
 def render(*datasets: ToyDataset, show: bool = True) -> None:
     """Draws the pictures of the data sets into memory, where they stay."""
     total = sum(len(data) for data in datasets)
-    with progress("rendering", total, unit="image", enabled=show) as bar:
+    with progress_bar("rendering", total, unit="image", enabled=show) as bar:
         for data in datasets:
             _ = data.images
             bar.update(len(data))
