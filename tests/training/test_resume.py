@@ -68,8 +68,11 @@ def assert_same_run(folder: Path, uninterrupted: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize(
     ("step", "phase_steps", "saved"),
-    [(5, 6, ("autoencoder", 3)), (1, 5, ("autoencoder", 6)), (5, 5, ("prior", 3))],
-    ids=["in the autoencoder", "between the phases", "in the prior"],
+    [
+        pytest.param(5, 6, ("autoencoder", 3), id="in the autoencoder"),
+        pytest.param(1, 5, ("autoencoder", 6), id="between the phases", marks=pytest.mark.slow),
+        pytest.param(5, 5, ("prior", 3), id="in the prior", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_run_resumes_to_the_same_weights(tmp_path, uninterrupted, step, phase_steps, saved):
     words = [str(step), str(phase_steps), *in_folder(tmp_path), *SETTINGS]
