@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
-from ..configs.errors import CommandError, Interrupted
+from ..configs.errors import CommandError
 from ..utils.progress import progress_bar
 from .checkpoint import restore_rng
 from .schedule import learning_rate_at
@@ -98,11 +98,7 @@ def run_phase(phase: Phase, session: Session) -> None:
             if state.step % every.checkpoint_every == 0 or last or stop:
                 session.save_last(phase.optimizer)
             if stop:
-                raise Interrupted(
-                    f"stopped after step {state.step} of {phase.steps} ({phase.name}); everything is saved. "
-                    f"Go on with: {session.command} training.resume=auto",
-                    stop,
-                )
+                raise session.stopped(f"after step {state.step} of {phase.steps} ({phase.name})", stop)
 
 
 def clip_gradients(fabric: Fabric, phase: Phase) -> float:

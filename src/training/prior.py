@@ -87,7 +87,11 @@ def train_prior(session: Session, train_data: ToyDataset, val_data: ToyDataset) 
 
 @torch.no_grad()
 def cache_codes(session: Session, pixels: Tensor, description: str) -> Tensor:
-    """The codes (num, N, M) int64 of `pixels` (num, 3, H, W) uint8, each scene's slots in canonical order."""
+    """The codes (num, N, M) int64 of `pixels` (num, 3, H, W) uint8, each scene's slots in canonical order.
+
+    Raises:
+        Interrupted: a signal asked for it.
+    """
     svq, fabric = session.model, session.fabric
     svq.eval()
     codes = []
@@ -99,6 +103,8 @@ def cache_codes(session: Session, pixels: Tensor, description: str) -> Tensor:
         for chunk in pixels.split(session.config.training.batch_size):
             codes.append(svq.in_order(svq.encode(as_images(chunk, fabric.device))).cpu())
             bar.update(len(chunk))
+            if session.stop.number:  # last.pth is from before: there is no training here
+                raise session.stopped(f"while computing the {description}", session.stop.number)
     return torch.cat(codes)
 
 

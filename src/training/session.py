@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
+from ..configs.errors import Interrupted
 from ..configs.launch import plain
 from ..configs.schema import TrainConfig
 from ..models.svq_model import SVQ
@@ -88,6 +89,12 @@ class Session:
     def load_best(self) -> None:
         """Puts the best weights so far into the model."""
         self.model.load_state_dict(self.state.best["model_state_dict"])
+
+    def stopped(self, when: str, number: int) -> Interrupted:
+        """What ends a run that signal `number` stopped, after everything was saved."""
+        return Interrupted(
+            f"stopped {when}; everything is saved. Go on with: {self.command} training.resume=auto", number
+        )
 
     def say(self, line: str) -> None:
         """One line to the user, from the first process only."""

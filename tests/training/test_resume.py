@@ -12,6 +12,7 @@ import pytest
 
 from src.configs.errors import Interrupted
 from src.configs.launch import Invocation
+from src.models.svq_model import SVQ
 from src.training import loop
 from src.training.checkpoint import BEST, LAST, load_checkpoint
 from src.training.run import train
@@ -27,6 +28,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from src.configs.launch import Invocation
+from src.models.svq_model import SVQ
 from src.training import loop
 from src.training.run import train
 from tests.training.tiny import tiny_config
@@ -115,6 +117,21 @@ def test_interrupted_run_finishes_its_step_saves_and_says_how_to_go_on(
     assert "python -m src.train seed=0 training.resume=auto" in str(stopped.value)
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     assert load_checkpoint(tmp_path / "checkpoints" / LAST)["training_state"].step == step
+    resume(tmp_path)
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_a_run_stops_while_it_computes_codes(tmp_path, uninterrupted, monkeypatch):
+    original = SVQ.in_order
+
+    def in_order(model, codes):
+        signal.raise_signal(signal.SIGTERM)
+        return original(model, codes)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="while computing the codes") as stopped:
+        patch.setattr(SVQ, "in_order", in_order)
+        train(tiny_config(*in_folder(tmp_path), *SETTINGS), Invocation(tmp_path / "run"))
+    assert stopped.value.exit_code == 143
     resume(tmp_path)
     assert_same_run(tmp_path, uninterrupted)
 
