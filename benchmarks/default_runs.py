@@ -3,6 +3,7 @@
     python -m benchmarks.default_runs                                            # results/shapes/
     python -m benchmarks.default_runs --name shapes_background data.background=random
     python -m benchmarks.default_runs --name multi_dsprites data=multi_dsprites
+    python -m benchmarks.default_runs experiment=quick --name quick --seeds 0    # settings before --seeds
 
 Further words are settings passed on to `python -m src.train`. A seed's run leaves `seed_<n>.json` (the run's own
 results.json, and the seconds from process start to exit), its pictures in `seed_<n>/`, and its weights under
@@ -72,6 +73,7 @@ BARS: dict[str, dict[str, str]] = {
         "well-formed generated scenes, %": "≥ 80",
     },
     "shapes_background": {"FG-ARI of arg-max masks": "≥ 0.85"},
+    "quick": {"process start to exit, minutes": "≤ 10", "FG-ARI of arg-max masks": "≥ 0.8"},
     "multi_dsprites": {"FG-ARI of arg-max masks": "≥ 0.85", "colour read from the code vectors, %": "≥ 95"},
 }
 

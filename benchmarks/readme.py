@@ -4,7 +4,7 @@
 
 Between `<!-- results: shapes/summary.md -->` and `<!-- /results -->` goes that file of `results/`. Between
 `<!-- number: shapes/seed_0.json scores.segmentation.miou .3f -->` and `<!-- /number -->` goes one number of it: the
-keys that lead there, and how Python is to format it (`.1%` gives per cent).
+keys that lead there, and how Python is to format it (`.1%` gives per cent); `wall_seconds/60` divides it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.ko.md")
 _FILE = re.compile(r"(<!-- results: (?P<file>\S+) -->\n).*?(<!-- /results -->)", re.DOTALL)
-_NUMBER = re.compile(r"(<!-- number: (?P<file>\S+) (?P<keys>\S+) (?P<format>\S+) -->).*?(<!-- /number -->)", re.DOTALL)
+_NUMBER = re.compile(
+    r"(?P<marker><!-- number: (?P<file>\S+) (?P<keys>[^\s/]+)(/(?P<divisor>\d+))? (?P<format>\S+) -->)"
+    r".*?(?P<end><!-- /number -->)",
+    re.DOTALL,
+)
 
 
 def filled(text: str, results: Path) -> str:
@@ -37,7 +41,8 @@ def filled(text: str, results: Path) -> str:
             if key not in value:
                 raise KeyError(f"{match['file']} has no {match['keys']}: there is no {key} among {', '.join(value)}")
             value = value[key]
-        return match[1] + f"{value:{match['format']}}".replace("%", " %") + match[5]
+        value /= int(match["divisor"] or 1)
+        return match["marker"] + f"{value:{match['format']}}".replace("%", " %") + match["end"]
 
     return _NUMBER.sub(number, _FILE.sub(table, text))
 

@@ -87,5 +87,6 @@ def test_a_number_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"scores": {"share": 0.1234}}', encoding="utf-8")
     text = "so <!-- number: run.json scores.share .1% -->?<!-- /number --> of them"
     assert filled(text, tmp_path) == text.replace("?", "12.3 %")
+    assert filled(text.replace("share .1%", "share/2 .3f"), tmp_path).count("0.062") == 1
     with pytest.raises(KeyError, match="run.json has no scores.part: there is no part among share"):
         filled(text.replace("scores.share", "scores.part"), tmp_path)
