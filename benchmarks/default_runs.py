@@ -21,14 +21,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from src.configs.errors import ConfigError
 from src.configs.launch import compose_config, plain
 from src.training.checkpoint import FREE, differences
-from src.training.results import write_json
+from src.training.results import lookup, write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
@@ -147,14 +145,6 @@ def summarize(folder: Path) -> str:
         spread = f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else ""
         lines.append(f"| {label} | {bars.get(label, '')} | " + " | ".join(shown) + f" | {mean}{spread} |")
     return "\n".join(lines) + "\n"
-
-
-def lookup(run: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
-    """The number at `path` in nested results, or None where a step is missing or null."""
-    value: Any = run
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from ..evaluation.paired import SEEDS_FOR_P, paired_difference
 from ..utils import visualization
 from .build import check_sizes
 from .checkpoint import FREE, differences
-from .results import write_json, write_text
+from .results import lookup, write_json, write_text
 from .run import train
 
 
@@ -93,7 +93,7 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
     print(f"{len(variants)} variants × {len(seeds)} seeds: {len(runs)} runs in {folder}, {len(missing)} to be made")
     for done, (name, seed) in enumerate(missing):
         print(f"\n── run {done + 1} of {len(missing)}: {name}, seed {seed}{_time_left(started, done, len(missing))}")
-        place = Invocation(run_folder(folder, name, seed), own_checkpoints=True, command=call.command)
+        place = Invocation(folder_of_run(folder, name, seed), own_checkpoints=True, command=call.command)
         place.run_dir.mkdir(parents=True, exist_ok=True)
         train(runs[name, seed], place)
     results = {run: read_results(folder, *run, settings) or {} for run, settings in runs.items()}
@@ -102,7 +102,7 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
     return folder
 
 
-def run_folder(folder: Path, variant: str, seed: int) -> Path:
+def folder_of_run(folder: Path, variant: str, seed: int) -> Path:
     """Where a run of the study in `folder` is kept."""
     return folder / variant / f"seed_{seed}"
 
@@ -113,7 +113,7 @@ def read_results(folder: Path, variant: str, seed: int, settings: TrainConfig) -
     Raises:
         ConfigError: they are those of other settings.
     """
-    path = run_folder(folder, variant, seed) / "results.json"
+    path = folder_of_run(folder, variant, seed) / "results.json"
     if not path.exists():
         return None
     try:
@@ -140,7 +140,7 @@ def write_study(
     """ablation.json, .csv, .md and .png of finished runs; `variants` begins with the full model."""
     values: dict[str, Values] = {
         measure.label: {
-            name: [_scaled(_find(results[name, seed]["scores"], measure.path), measure.factor) for seed in seeds]
+            name: [_scaled(lookup(results[name, seed]["scores"], measure.path), measure.factor) for seed in seeds]
             for name in variants
         }
         for measure in MEASURES
@@ -235,13 +235,6 @@ def as_markdown(values: Mapping[str, Values], compared: Mapping[str, Mapping[str
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def _find(scores: Mapping[str, Any], path: Sequence[str]) -> float | None:
-    found: Any = scores
-    for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,14 @@ def hardware(device: torch.device) -> str:
         lines = info.read_text(encoding="utf-8", errors="ignore").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def lookup(results: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    """The number at `path` in nested results, or None where a step is missing or null."""
+    value: Any = results
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
