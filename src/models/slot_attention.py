@@ -8,33 +8,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .backbone import Backbone
 from .block_layers import BlockGRUCell, BlockMLP
-from .checks import require_choice, require_divisible, require_image, require_multiple, require_positive
-from .position import coordinate_grid, fourier_features
+from .checks import require_choice, require_divisible, require_positive
+from .prototype_memory import PrototypeMemory
 from .vector_quantizer import SemanticVectorQuantizer
 
-SLOT_INITS = ("random", "learned")
+SLOT_INITS = ("random", "learned", "learned_noisy")
 QUANTIZE_AT = ("last", "every")
 _QUERY_GAIN = 8  # attention logits start with a standard deviation of about 3
 _EPSILON = 1e-8  # keeps the weighted mean of a slot that attends nowhere finite
 
 
 class Slots(NamedTuple):
-    """What slot attention finds. `codes` and `commitment` are None without a quantizer."""
+    """What slot attention finds. `codes` is None without a quantizer, whose `commitment` is then 0."""
 
     slots: Tensor  # (B, N, D) float32 as they came out of the last update, before any quantization
     quantized: Tensor  # (B, N, D) float32; `slots` itself without a quantizer
     attention: Tensor  # (B, N, h·w) float32 in [0, 1], sums to 1 over the slots
     codes: Tensor | None  # (B, N, M) int64
-    commitment: Tensor | None  # scalar, of the last iteration
+    commitment: Tensor  # scalar, of the last iteration
 
 
 class SlotAttention(nn.Module):
     """Iterative attention in which N slots compete for the inputs and are updated block by block.
 
-    Slots start as samples of one learned Gaussian (`slot_init="random"`), or from one learned embedding each
-    (`"learned"`). In eval mode the samples are the same for every image and every call, so that an image always gets
-    the same codes.
+    Slots start as samples of one learned Gaussian (`slot_init="random"`), from one learned embedding each
+    (`"learned"`), or from such an embedding plus standard normal noise (`"learned_noisy"`, what the official code calls
+    learned). In eval mode the noise is the same for every image and every call, so that an image always gets the same
+    codes.
+
+    With `salience` and `implicit` off and `inhibition` 0 it is the published attention (Locatello et al. 2020,
+    algorithm 1), and starts like it.
 
     Args:
         num_slots: N.
@@ -43,7 +48,7 @@ class SlotAttention(nn.Module):
         num_iterations: attention iterations, at least 1.
         num_blocks: M; GRU and MLP are block-diagonal.
         hidden_dim: width of the residual MLP, all blocks together.
-        slot_init: "random" or "learned".
+        slot_init: "random", "learned" or "learned_noisy".
         implicit: take the gradient through the last iteration only, with a straight-through estimator to the initial
             slots (implicit slot attention, Chang et al. 2022; Jia et al. 2023); otherwise through all of them.
         salience: weigh every input by a learned salience in (0, 1), and let a slot that owns little of it move
@@ -80,6 +85,7 @@ class SlotAttention(nn.Module):
             hidden_dim=hidden_dim,
         )
         require_divisible("slot_dim", slot_dim, "num_blocks", num_blocks)
+        require_divisible("hidden_dim", hidden_dim, "num_blocks", num_blocks)
         if not inhibition >= 0:
             raise ValueError(f"inhibition must not be negative, got {inhibition}")
         require_choice("slot_init", slot_init, SLOT_INITS)
@@ -94,18 +100,20 @@ class SlotAttention(nn.Module):
         self.to_key = nn.Linear(input_dim, slot_dim, bias=False)
         self.to_value = nn.Linear(input_dim, slot_dim, bias=False)
         self.to_query = nn.Linear(slot_dim, slot_dim, bias=False)
-        with torch.no_grad():
-            # With the usual small start all slots attend to everything alike, become alike, and may stay so for good.
-            self.to_query.weight.mul_(_QUERY_GAIN)
+        if salience or implicit or inhibition:
+            with torch.no_grad():
+                # With the usual small start all slots attend to everything alike, become alike, and may stay so.
+                self.to_query.weight.mul_(_QUERY_GAIN)
         self.to_salience = nn.Linear(input_dim, 1) if salience else None
         block_dim = slot_dim // num_blocks
         self.gru = BlockGRUCell(num_blocks, block_dim)
-        self.mlp = BlockMLP(num_blocks, block_dim, max(block_dim, hidden_dim // num_blocks))
-        if slot_init == "learned":
-            self.initial_slots = nn.Parameter(torch.randn(num_slots, slot_dim))
-        else:
+        self.mlp = BlockMLP(num_blocks, block_dim, hidden_dim // num_blocks)
+        if slot_init == "random":
             self.initial_mean = nn.Parameter(torch.zeros(slot_dim))
             self.initial_log_std = nn.Parameter(torch.zeros(slot_dim))
+        else:
+            self.initial_slots = nn.Parameter(torch.randn(num_slots, slot_dim))
+        if slot_init != "learned":
             self.register_buffer("eval_noise", torch.randn(num_slots, slot_dim))
 
     eval_noise: Tensor
@@ -113,7 +121,7 @@ class SlotAttention(nn.Module):
     def forward(
         self,
         inputs: Tensor,
-        quantizer: SemanticVectorQuantizer | None = None,
+        quantizer: SemanticVectorQuantizer | PrototypeMemory | None = None,
         noise: Tensor | None = None,
     ) -> Slots:
         """Binds `inputs` (B, L, input_dim) to slots.
@@ -121,13 +129,12 @@ class SlotAttention(nn.Module):
         `noise` (B, N, D) takes the place of the standard normal draw of sampled slots; learned slots refuse it.
         """
         inputs = self.norm_inputs(inputs)
-        keys, values = self.to_key(inputs), self.to_value(inputs)
         salience = None if self.to_salience is None else self.to_salience(inputs)
         with torch.autocast(inputs.device.type, enabled=False):  # small products, and a softmax that needs float32
-            keys, values = keys.float() * self.slot_dim**-0.5, values.float()
+            inputs = inputs.float()
             if salience is not None:
                 salience = torch.sigmoid(salience.float()).mT  # (B, 1, L)
-            scene = (keys, values, salience, quantizer)
+            scene = (inputs, salience, quantizer)
             slots = initial = self._initial_slots(inputs.shape[0], noise)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.implicit):
                 for _ in range(self.num_iterations - 1):
@@ -139,28 +146,31 @@ class SlotAttention(nn.Module):
     def _iterate(
         self,
         slots: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        inputs: Tensor,
         salience: Tensor | None,
-        quantizer: SemanticVectorQuantizer | None,
+        quantizer: SemanticVectorQuantizer | PrototypeMemory | None,
         last: bool,
     ) -> Slots:
-        logits = self.to_query(self.norm_slots(slots)) @ keys.mT
+        # Keys and values are linear in the inputs, so N queries go to the inputs, and N means to the values, in the
+        # place of L ≫ N inputs to keys and values.
+        query = self.to_query(self.norm_slots(slots)) * self.slot_dim**-0.5
+        logits = (query @ self.to_key.weight) @ inputs.mT
         attention = torch.softmax(logits, dim=1)  # (B, N, L), over slots: they compete
         if self.inhibition:
             claimed = claimed_by_larger(attention, 1 if salience is None else salience)
             attention = torch.softmax(logits - self.inhibition * claimed, dim=1)
         if salience is None:
             weights = attention + _EPSILON
-            weights = weights / weights.sum(dim=-1, keepdim=True)
+            total = weights.sum(dim=-1, keepdim=True)
         else:
             weights = attention * salience
-            weights = weights / (weights.sum(dim=-1, keepdim=True) + 1)  # 1: one fully salient input
+            total = weights.sum(dim=-1, keepdim=True) + 1  # 1: one fully salient input
+        update = self.to_value(weights @ inputs / total)
         per_block = (self.num_blocks, -1)
-        blocks = self.gru((weights @ values).unflatten(-1, per_block), slots.unflatten(-1, per_block))
+        blocks = self.gru(update.unflatten(-1, per_block), slots.unflatten(-1, per_block))
         slots = self.mlp(blocks).flatten(-2)
         if quantizer is None or not (last or self.quantize_at == "every"):
-            return Slots(slots, slots, attention, None, None)
+            return Slots(slots, slots, attention, None, slots.new_zeros(()))
         quantized, codes, commitment = quantizer(slots)
         return Slots(slots, quantized, attention, codes, commitment)
 
@@ -171,9 +181,11 @@ class SlotAttention(nn.Module):
                 raise ValueError("learned initial slots take no noise: leave it out, or use slot_init='random'")
             return self.initial_slots.expand(shape)
         if noise is None:
-            noise = torch.randn(shape, device=self.initial_mean.device) if self.training else self.eval_noise
+            noise = torch.randn(shape, device=self.eval_noise.device) if self.training else self.eval_noise
         elif noise.shape != shape:
             raise ValueError(f"noise had shape {tuple(noise.shape)} but expected {shape}")
+        if self.slot_init == "learned_noisy":
+            return (self.initial_slots + noise).expand(shape)
         return self.initial_mean + self.initial_log_std.exp() * noise
 
 
@@ -192,20 +204,20 @@ def claimed_by_larger(attention: Tensor, salience: Tensor | float) -> Tensor:
 
 
 class SlotAttentionEncoder(nn.Module):
-    """Image → slots: four 5×5 convolutions, a position embedding, a residual MLP, and slot attention on its
-    outputs.
-
-    The feature grid has a quarter of the image's side (two convolutions of stride 2).
+    """Image → slots: a `Backbone`, and slot attention on its features.
 
     Args:
-        image_size: H = W, pixels; divisible by 4.
+        image_size: H = W, pixels; see `Backbone`.
         num_slots: N.
         num_iterations: slot attention iterations.
         in_channels: image channels.
         slot_size: D.
-        hidden_dim: width of the convolutions and of the features.
+        hidden_dim: width of the convolutions.
         num_blocks: M, blocks a slot; 1 gives the ordinary slot attention.
         slot_init, implicit, salience, inhibition, quantize_at: see `SlotAttention`.
+        backbone: "small" or "paper", see `Backbone`.
+        feature_dim: width of the features; None: `hidden_dim`.
+        slot_mlp_dim: width of the slots' residual MLP, all blocks together; None: 2 · `slot_size`.
     """
 
     def __init__(
@@ -222,33 +234,20 @@ class SlotAttentionEncoder(nn.Module):
         salience: bool = True,
         inhibition: float = 3.0,
         quantize_at: str = "last",
+        backbone: str = "small",
+        feature_dim: int | None = None,
+        slot_mlp_dim: int | None = None,
     ) -> None:
         super().__init__()
-        require_positive(image_size=image_size, in_channels=in_channels, hidden_dim=hidden_dim)
-        require_multiple("image_size", image_size, 4)
-        self.image_size, self.in_channels = image_size, in_channels
-        self.grid_size = image_size // 4
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(in_channels if i == 0 else hidden_dim, hidden_dim, 5, stride=stride, padding=2)
-            for i, stride in enumerate((2, 2, 1, 1))
-        )
-        self.register_buffer(
-            "position", fourier_features(coordinate_grid(self.grid_size, self.grid_size), 4), persistent=False
-        )
-        self.embed_position = nn.Linear(self.position.shape[-1], hidden_dim)
-        self.features = nn.Sequential(
-            nn.LayerNorm(hidden_dim),
-            nn.Linear(hidden_dim, 2 * hidden_dim),
-            nn.ReLU(),
-            nn.Linear(2 * hidden_dim, hidden_dim),
-        )
+        feature_dim = feature_dim or hidden_dim
+        self.backbone = Backbone(backbone, image_size, in_channels, hidden_dim, feature_dim)
         self.slot_attention = SlotAttention(
             num_slots,
             slot_size,
-            hidden_dim,
+            feature_dim,
             num_iterations,
             num_blocks,
-            hidden_dim=2 * slot_size,
+            hidden_dim=slot_mlp_dim or 2 * slot_size,
             slot_init=slot_init,
             implicit=implicit,
             salience=salience,
@@ -256,19 +255,11 @@ class SlotAttentionEncoder(nn.Module):
             quantize_at=quantize_at,
         )
 
-    position: Tensor
-
     def forward(
-        self, image: Tensor, quantizer: SemanticVectorQuantizer | None = None, noise: Tensor | None = None
+        self,
+        image: Tensor,
+        quantizer: SemanticVectorQuantizer | PrototypeMemory | None = None,
+        noise: Tensor | None = None,
     ) -> Slots:
-        """`image` (B, in_channels, H, W) in [0, 1] → `Slots`, with h·w = (H / 4)² attention weights a slot."""
-        return self.slot_attention(self.embed(image), quantizer, noise)
-
-    def embed(self, image: Tensor) -> Tensor:
-        """`image` (B, in_channels, H, W) in [0, 1] → inputs of slot attention (B, h·w, hidden_dim)."""
-        require_image(image, self.in_channels, self.image_size)
-        x = image.contiguous(memory_format=torch.channels_last)  # the layout in which CPUs and GPUs convolve fastest
-        for convolution in self.convolutions:
-            x = F.relu(convolution(x))
-        x = x.flatten(2).mT + self.embed_position(self.position)  # (B, h·w, hidden_dim)
-        return x + self.features(x)
+        """`image` (B, in_channels, H, W) in [0, 1] → `Slots`, with h·w attention weights a slot."""
+        return self.slot_attention(self.backbone(image), quantizer, noise)

@@ -11,17 +11,19 @@ from .checks import require_choice, require_multiple, require_positive
 from .frame_attention_decoder import FrameAttentionDecoder
 from .sketcher import PATCH, Sketcher
 from .spatial_broadcast_decoder import SpatialBroadcastDecoder
+from .token_decoder import TokenDecoder
 
-DECODERS = ("cross_attention", "cnn")
+DECODERS = ("cross_attention", "cnn", "transformer")
 
 
 class DecoderOutput(NamedTuple):
-    """A decoded batch, float32."""
+    """A decoded batch, float32. The transformer decoder has no masks and pictures of single slots."""
 
-    recon: Tensor  # (B, channels, H, W), about [0, 1], not clamped
-    masks: Tensor  # (B, N, 1, H, W) in [0, 1], sums to 1 over the slots
-    slot_images: Tensor  # (B, N, channels, H, W): what each slot paints; recon is their sum weighted by the masks
-    sketch: Tensor | None  # (B, channels, H, W): of the cross-attention decoder, in training mode only
+    recon: Tensor | None  # (B, channels, H, W), about [0, 1], not clamped
+    masks: Tensor | None  # (B, N, 1, H, W) in [0, 1], sums to 1 over the slots
+    slot_images: Tensor | None  # (B, N, channels, H, W): what each slot paints; recon is their sum weighted by masks
+    sketch: Tensor | None = None  # (B, channels, H, W): of the cross-attention decoder, in training mode only
+    losses: dict[str, Tensor] | None = None  # of the transformer decoder, where it is given the image
 
 
 class SVQDecoder(nn.Module):
@@ -33,8 +35,9 @@ class SVQDecoder(nn.Module):
         num_slots: N.
         image_size: H = W, pixels; divisible by 8.
         out_channels: image channels.
-        decoder: "cross_attention" (see `FrameAttentionDecoder`; with a `Sketcher` beside it) or "cnn" (spatial
-            broadcast, Watters et al. 2019).
+        decoder: "cross_attention" (see `FrameAttentionDecoder`; with a `Sketcher` beside it), "cnn" (spatial
+            broadcast, Watters et al. 2019) or "transformer" (see `TokenDecoder`).
+        num_blocks, embed_dim, vocab_size, num_layers, num_heads, dropout: of the "transformer" decoder.
     """
 
     def __init__(
@@ -45,6 +48,12 @@ class SVQDecoder(nn.Module):
         image_size: int,
         out_channels: int,
         decoder: str = "cross_attention",
+        num_blocks: int = 1,
+        embed_dim: int = 64,
+        vocab_size: int = 4096,
+        num_layers: int = 8,
+        num_heads: int = 4,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         require_positive(
@@ -55,20 +64,44 @@ class SVQDecoder(nn.Module):
             out_channels=out_channels,
         )
         require_choice("decoder", decoder, DECODERS)
-        require_multiple("image_size", image_size, PATCH)
+        if decoder != "transformer":
+            require_multiple("image_size", image_size, PATCH)
         self.num_slots, self.slot_dim = num_slots, slot_dim
         # Weight of the sketch in the loss. With 0 no sketch is made.
         self.sketch_weight = 1.0
+        # Whether the transformer decoder paints images in eval mode, token by token. Where only its losses are wanted,
+        # that would take long.
+        self.paints = True
+        self.sketcher: Sketcher | None = None
         if decoder == "cross_attention":
             self.decoder = FrameAttentionDecoder(slot_dim, 8 * hidden_dim, image_size, out_channels)
             self.sketcher = Sketcher(slot_dim, hidden_dim, image_size, out_channels)
-        else:
+        elif decoder == "cnn":
             self.decoder = SpatialBroadcastDecoder(slot_dim, hidden_dim, image_size, out_channels)
-            self.sketcher = None
+        else:
+            self.decoder = TokenDecoder(
+                slot_dim,
+                num_slots,
+                num_blocks,
+                image_size,
+                out_channels,
+                vocab_size,
+                embed_dim,
+                num_heads,
+                num_layers,
+                dropout,
+            )
 
-    def forward(self, slots: Tensor) -> DecoderOutput:
-        """Decodes `slots` (B, N, D)."""
+    def forward(self, slots: Tensor, image: Tensor | None = None) -> DecoderOutput:
+        """Decodes `slots` (B, N, D).
+
+        `image` (B, channels, H, W) in [0, 1], which they came from, serves the losses of the transformer decoder only.
+        """
         self._require_slots(slots)
+        if isinstance(self.decoder, TokenDecoder):
+            losses = None if image is None else self.decoder.losses(slots, image)
+            recon = self.decoder.paint(slots) if self.paints and not self.training else None
+            return DecoderOutput(recon, None, None, losses=losses)
         pictures, logits = self.decoder(slots)
         masks = torch.softmax(logits, dim=1)  # over slots: they compete
         sketch = None
@@ -76,10 +109,13 @@ class SVQDecoder(nn.Module):
             sketch = self.sketcher(slots)
         return DecoderOutput((masks * pictures).sum(dim=1), masks, pictures, sketch)
 
-    def centres(self, slots: Tensor) -> Tensor:
-        """Where in the image each of `slots` (B, N, D) paints: (x, y) from -1 to 1, x to the right, (B, N, 2)."""
+    def centres(self, slots: Tensor) -> Tensor | None:
+        """Where in the image each of `slots` (B, N, D) paints: (x, y) from -1 to 1, x to the right, (B, N, 2).
+
+        None where the decoder does not know (the transformer).
+        """
         self._require_slots(slots)
-        return self.decoder.centres(slots)
+        return None if isinstance(self.decoder, TokenDecoder) else self.decoder.centres(slots)
 
     def _require_slots(self, slots: Tensor) -> None:
         if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):

@@ -1,0 +1,191 @@
+"""What every model of codes shares: a prior over them, new scenes from it, and loading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..utils.checkpoint_io import safe_load
+from ..utils.precision import require_device
+from .transformer_decoder import AutoregressiveTransformer
+
+_PRIOR = "prior."
+Model = TypeVar("Model", bound="CodeModel")
+
+
+class CodeModel(nn.Module):
+    """A model that writes an image as codes (B, N, M), each one of K, and paints images from codes.
+
+    Args:
+        config: the arguments that rebuild the model.
+        num_slots, num_codebooks, codebook_size: N, M, K.
+    """
+
+    kind: str  # its name in settings and checkpoints
+
+    def __init__(self, config: Mapping[str, Any], num_slots: int, num_codebooks: int, codebook_size: int) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"kind": self.kind, **config, "prior": None}
+        self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_codebooks, codebook_size
+        self.prior: AutoregressiveTransformer | None = None
+        self._prior_state: dict[str, Tensor] = {}  # loaded before `init_prior` was called
+
+    @property
+    def codebook(self) -> Tensor | None:
+        """The M codebooks (M, K, C), where codes have vectors."""
+        return None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The codes (B, N, M) of `image` (B, in_channels, H, W) in [0, 1]."""
+        raise NotImplementedError
+
+    def paint(self, codes: Tensor) -> Tensor:
+        """The images (B, in_channels, H, W) that `codes` (B, N, M) stand for, about [0, 1], not clamped."""
+        raise NotImplementedError
+
+    def in_order(self, codes: Tensor) -> Tensor:
+        """`codes` (B, N, M) with each scene's slots in the one order that the prior knows."""
+        return codes
+
+    # ------------------------------------------------------------------ the prior
+
+    def init_prior(
+        self,
+        embed_dim: int = 256,
+        num_heads: int = 8,
+        num_layers: int = 4,
+        dropout: float = 0.1,
+        style: str = "default",
+    ) -> AutoregressiveTransformer:
+        """Adds the prior over codes, and fills it with the weights of a state dict loaded before, if there was one.
+
+        Without one it starts from the codebooks as they are now, so the autoencoder is better trained before.
+
+        Raises:
+            RuntimeError: there is a prior already, which would be lost, or the loaded weights are those of a prior of
+                another size.
+            ValueError: the model has no codes to learn.
+        """
+        self.require_codes()
+        if self.prior is not None:
+            raise RuntimeError(
+                "this model has a prior already, and init_prior would throw its weights away: "
+                "set model.prior = None before, if that is wanted"
+            )
+        prior = AutoregressiveTransformer(
+            self.num_slots,
+            self.num_codebooks,
+            self.codebook_size,
+            embed_dim,
+            num_heads,
+            num_layers,
+            dropout,
+            style,
+        ).to(self.device)
+        if self._prior_state:
+            try:
+                prior.load_state_dict(self._prior_state)
+            except RuntimeError as error:
+                state = self._prior_state
+                saved_dim = state["begin"].shape[0] if "begin" in state else "unknown"
+                saved_heads = int(state["num_heads"]) if "num_heads" in state else "unknown"
+                raise RuntimeError(
+                    f"the loaded prior (embed_dim={saved_dim}, num_heads={saved_heads}) does not fit "
+                    f"init_prior(embed_dim={embed_dim}, num_heads={num_heads}, num_layers={num_layers}): "
+                    "use the sizes it was trained with"
+                ) from error
+            self._prior_state = {}
+        elif style == "default" and self.codebook is not None:
+            prior.start_from(self.codebook)
+        self.prior = prior.train(self.training)
+        self.config["prior"] = {
+            "embed_dim": embed_dim,
+            "num_heads": num_heads,
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "style": style,
+        }
+        return prior
+
+    def require_codes(self) -> None:
+        """Raises ValueError where the model writes no codes that images can be painted from."""
+
+    @torch.no_grad()
+    def generate(
+        self,
+        batch_size: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """New scenes from the prior: images (B, in_channels, H, W), float32 in [0, 1].
+
+        Raises:
+            RuntimeError: there is no prior yet.
+            TypeError, ValueError: see `AutoregressiveTransformer.sample`.
+        """
+        if self.prior is None:
+            raise RuntimeError("this model has no prior to generate from: call init_prior and train it")
+        codes = self.prior.sample(batch_size, temperature, top_k, generator)
+        return self.paint(codes).clamp(0, 1)
+
+    # ------------------------------------------------------------------ loading
+
+    @classmethod
+    def from_checkpoint(cls: type[Model], path: str | Path, device: str | torch.device = "cpu") -> Model:
+        """The model that a checkpoint holds, prior included, in eval mode on `device`.
+
+        `CodeModel.from_checkpoint` loads a model of any kind (those of catalogue.py), `SVQ.from_checkpoint` an `SVQ`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TypeError: `path` is not a path.
+            ValueError: a device that is not there, a file that `safe_load` refuses, a model that this version cannot
+                build, or weights that hold NaN or infinity.
+        """
+        place = require_device(device)
+        checkpoint = safe_load(path, map_location="cpu")
+        config, state = checkpoint.get("model_config"), checkpoint.get("model_state_dict")
+        for name, value in (("model_config", config), ("model_state_dict", state)):
+            if not isinstance(value, dict):
+                found = "is missing" if name not in checkpoint else f"is {type(value).__name__}, not a dictionary"
+                raise ValueError(f"checkpoint {path} is incomplete: its {name} {found}; train a new one")
+        assert config is not None and state is not None
+        if "prior" not in config:
+            raise ValueError(f"checkpoint {path} is incomplete: its model_config lacks prior; train a new one")
+        config = dict(config)
+        prior, kind = config.pop("prior"), config.pop("kind", None)
+        kinds = {each.kind: each for each in (cls, *cls.__subclasses__()) if hasattr(each, "kind")}
+        if kind not in kinds:
+            raise ValueError(f"checkpoint {path} holds a model of kind {kind!r}, not one of: {', '.join(kinds)}")
+        try:
+            model = kinds[kind](**config)
+            if prior is not None:
+                model.init_prior(**prior)
+            model.load_state_dict(state)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())  # PyTorch names every tensor in a line of its own
+            reason = reason if len(reason) <= 300 else f"{reason[:300]} …"
+            raise ValueError(f"checkpoint {path} does not fit this version of the model: {reason}") from error
+        broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+        if broken:
+            more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+            raise ValueError(f"checkpoint {path} holds NaN or infinity in {broken[0]}{more}: train a new one")
+        return model.to(place).eval()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As `nn.Module.load_state_dict`; a prior's tensors wait for `init_prior` where there is no prior yet."""
+        state_dict = dict(state_dict)
+        if self.prior is None:
+            kept = {key[len(_PRIOR) :]: state_dict.pop(key) for key in list(state_dict) if key.startswith(_PRIOR)}
+            self._prior_state = kept
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
