@@ -8,77 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_codes, require_divisible, require_number, require_positive
+from .checks import require_choice, require_codes, require_divisible, require_number, require_positive
+from .transformer import KeyValueCache, SelfAttention, TransformerLayer
 
-
-class KeyValueCache:
-    """Keys and values of the tokens seen so far, for one attention layer; storage for all of them is taken at once."""
-
-    def __init__(self, max_length: int) -> None:
-        self.max_length, self.length = max_length, 0
-        self.keys = self.values = torch.empty(0)
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds `keys` and `values` (B, heads, T, width) and returns all of them so far."""
-        if self.length == 0:
-            batch, heads, _, width = keys.shape
-            self.keys = keys.new_empty(batch, heads, self.max_length, width)
-            self.values = torch.empty_like(self.keys)
-        end = self.length + keys.shape[2]
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-
-def _attend_on_cpu(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool) -> Tensor:
-    """`F.scaled_dot_product_attention`, written out: on CPUs its backward pass takes many times as long as this one
-    for sequences as short as a scene's codes.
-    """
-    scores = (query @ key.mT).float() * query.shape[-1] ** -0.5
-    if is_causal:
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(later, -torch.inf)
-    return F.dropout(scores.softmax(-1), dropout_p) @ value
-
-
-class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention in which a token sees itself and what came before."""
-
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.num_heads, self.dropout = num_heads, dropout
-        self.to_query_key_value = nn.Linear(embed_dim, 3 * embed_dim)
-        self.project = nn.Linear(embed_dim, embed_dim)
-
-    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """(B, T, E) → (B, T, E). With a cache, `x` is the one token that follows those in the cache."""
-        query, key, value = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, T, E / heads)
-            for part in self.to_query_key_value(x).chunk(3, dim=-1)
-        )
-        if cache is not None:
-            key, value = cache.append(key, value)
-        by_hand = x.device.type == "cpu" and cache is None  # for the one query of a step the fused kernel is faster
-        attend = _attend_on_cpu if by_hand else F.scaled_dot_product_attention
-        attended = attend(query, key, value, dropout_p=self.dropout if self.training else 0.0, is_causal=cache is None)
-        return self.project(attended.transpose(1, 2).flatten(2))
-
-
-class TransformerBlock(nn.Module):
-    """Pre-norm transformer layer: x + attention, then x + MLP (GELU, 4 times wider)."""
-
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.norm_attention = nn.LayerNorm(embed_dim)
-        self.attention = CausalSelfAttention(embed_dim, num_heads, dropout)
-        self.norm_mlp = nn.LayerNorm(embed_dim)
-        self.mlp = nn.Sequential(nn.Linear(embed_dim, 4 * embed_dim), nn.GELU(), nn.Linear(4 * embed_dim, embed_dim))
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        x = x + self.drop(self.attention(self.norm_attention(x), cache))
-        return x + self.drop(self.mlp(self.norm_mlp(x)))
+STYLES = ("default", "paper")
 
 
 class AutoregressiveTransformer(nn.Module):
@@ -92,6 +25,8 @@ class AutoregressiveTransformer(nn.Module):
         embed_dim: width E of the transformer; `num_heads` must divide it.
         num_heads, num_layers: its size.
         dropout: probability, in [0, 1).
+        style: "default", pre-norm layers with GELU and a last norm; "paper", the official code's: post-norm layers
+            with ReLU (`nn.TransformerEncoderLayer`), embeddings times √E before positions are added, no last norm.
     """
 
     def __init__(
@@ -103,8 +38,10 @@ class AutoregressiveTransformer(nn.Module):
         num_heads: int = 8,
         num_layers: int = 4,
         dropout: float = 0.1,
+        style: str = "default",
     ) -> None:
         super().__init__()
+        require_choice("style", style, STYLES)
         require_positive(
             num_slots=num_slots,
             num_codebooks=num_codebooks,
@@ -124,11 +61,33 @@ class AutoregressiveTransformer(nn.Module):
         self.begin = nn.Parameter(torch.randn(embed_dim) * 0.02)
         self.position_embedding = nn.Parameter(torch.randn(length, embed_dim) * 0.02)
         self.drop = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(TransformerBlock(embed_dim, num_heads, dropout) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(embed_dim)
+        norm, activation = ("post", "relu") if style == "paper" else ("pre", "gelu")
+        self.layers = nn.ModuleList(
+            TransformerLayer(embed_dim, num_heads, dropout, norm, activation) for _ in range(num_layers)
+        )
+        self.norm = nn.Identity() if style == "paper" else nn.LayerNorm(embed_dim)
         self.head = nn.Parameter(torch.randn(num_codebooks, embed_dim, codebook_size) * 0.02)
+        # Standard deviations of embeddings and output weights whose codes are alike, and what multiplies embeddings.
+        self._start_scales, self._embedding_scale = (0.5, 0.02), 1.0
+        if style == "paper":
+            self._start_scales, self._embedding_scale = (1.0, (3 * embed_dim) ** -0.5), embed_dim**0.5
+            self._start_as_the_paper()
 
     num_heads: Tensor
+
+    @torch.no_grad()
+    def _start_as_the_paper(self) -> None:
+        """The distributions that the official weights are drawn from."""
+        width = self.begin.shape[0]
+        self.code_embedding.normal_()
+        self.begin.uniform_(-1, 1).mul_((3 / width) ** 0.5)
+        nn.init.trunc_normal_(self.position_embedding)
+        self.head.uniform_(-1, 1).mul_(width**-0.5)
+        for module in self.modules():
+            if isinstance(module, SelfAttention):
+                nn.init.xavier_uniform_(module.to_query_key_value.weight)
+                nn.init.zeros_(module.to_query_key_value.bias)
+                nn.init.zeros_(module.project.bias)
 
     @torch.no_grad()
     def start_from(self, codebook: Tensor) -> None:
@@ -139,7 +98,7 @@ class AutoregressiveTransformer(nn.Module):
         """
         codebook = codebook - codebook.mean(dim=1, keepdim=True)
         codebook = codebook / codebook.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-6)
-        for weight, scale in ((self.code_embedding, 0.5), (self.head.mT, 0.02)):
+        for weight, scale in zip((self.code_embedding, self.head.mT), self._start_scales, strict=True):
             projection = torch.randn(*codebook.shape[::2], weight.shape[-1], device=codebook.device)
             weight.copy_(codebook @ projection * (scale * codebook.shape[-1] ** -0.5))
 
@@ -159,11 +118,14 @@ class AutoregressiveTransformer(nn.Module):
         blocks = torch.arange(self.num_codebooks, device=codes.device)
         embedded = self.code_embedding[blocks, codes].flatten(1, 2)  # (B, N·M, E)
         begin = self.begin.expand(embedded.shape[0], 1, -1)
-        x = self.drop(torch.cat([begin, embedded[:, :-1]], dim=1) + self.position_embedding)
+        x = self.drop(self._scaled(torch.cat([begin, embedded[:, :-1]], dim=1)) + self.position_embedding)
         for layer in self.layers:
             x = layer(x)
         x = self.norm(x).unflatten(1, (self.num_slots, self.num_codebooks)).flatten(0, 1)  # (B·N, M, E)
         return (x.transpose(0, 1) @ self.head).float()
+
+    def _scaled(self, embedded: Tensor) -> Tensor:
+        return embedded if self._embedding_scale == 1 else embedded * self._embedding_scale
 
     def nll(self, codes: Tensor) -> Tensor:
         """Negative log-likelihood of each code given those before it, (B, N, M) in nats."""
@@ -214,9 +176,9 @@ class AutoregressiveTransformer(nn.Module):
         x = self.begin.expand(batch_size, 1, -1)
         for position in range(length):
             block = position % self.num_codebooks
-            x = x + self.position_embedding[position]
+            x = self._scaled(x) + self.position_embedding[position]
             for layer, cache in zip(self.layers, caches, strict=True):
-                x = layer(x, cache)
+                x = layer(x, cache=cache)
             logits = (self.norm(x[:, 0]) @ self.head[block]).float()  # (B, K)
             logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # no overflow at low temperatures
             if top_k is not None and top_k < self.codebook_size:

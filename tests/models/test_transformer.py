@@ -1,0 +1,156 @@
+"""The transformer layer against PyTorch's layers that hold the same weights, and step by step against all at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.models import transformer
+from src.models.transformer import CrossAttention, KeyValueCache, SelfAttention, TransformerLayer
+
+BATCH, LENGTH, MEMORY, WIDTH, HEADS = 2, 5, 3, 8, 2
+
+
+def make_layer(**changes: object) -> TransformerLayer:
+    layer = TransformerLayer(WIDTH, HEADS, **changes).eval()  # pyright: ignore[reportArgumentType]
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if "norm" in name or name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return layer
+
+
+def causal_mask(length: int = LENGTH) -> Tensor:
+    return torch.ones(length, length, dtype=torch.bool).triu(1)
+
+
+def copy_attention(ours: SelfAttention | CrossAttention, theirs: nn.MultiheadAttention) -> None:
+    maps = [ours.to_query_key_value] if isinstance(ours, SelfAttention) else [ours.to_query, ours.to_key_value]
+    theirs.in_proj_weight.copy_(torch.cat([m.weight for m in maps]))
+    theirs.in_proj_bias.copy_(torch.cat([m.bias for m in maps]))
+    theirs.out_proj.load_state_dict(ours.project.state_dict())
+
+
+@torch.no_grad()
+def torch_decoder_layer(layer: TransformerLayer, activation: str) -> nn.TransformerDecoderLayer:
+    theirs = nn.TransformerDecoderLayer(
+        WIDTH, HEADS, 4 * WIDTH, 0.0, activation, batch_first=True, norm_first=not layer.norm_is_last
+    ).eval()
+    assert layer.cross is not None
+    copy_attention(layer.attention, theirs.self_attn)
+    copy_attention(layer.cross, theirs.multihead_attn)
+    for ours, other in (
+        (layer.norm_attention, theirs.norm1),
+        (layer.norm_cross, theirs.norm2),
+        (layer.norm_mlp, theirs.norm3),
+        (layer.mlp[0], theirs.linear1),
+        (layer.mlp[2], theirs.linear2),
+    ):
+        other.load_state_dict(ours.state_dict())
+    return theirs
+
+
+# ---------------------------------------------------------------- one pass
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_it_equals_the_layers_of_pytorch(norm: str, activation: str, causal: bool) -> None:
+    layer = make_layer(norm=norm, activation=activation, causal=causal, cross_attention=True)
+    theirs = torch_decoder_layer(layer, activation)
+    x, memory = torch.randn(BATCH, LENGTH, WIDTH), torch.randn(BATCH, MEMORY, WIDTH)
+    expected = theirs(x, memory, tgt_mask=causal_mask() if causal else None)
+    torch.testing.assert_close(layer(x, memory), expected)
+
+
+def test_in_a_first_layer_the_norm_may_replace_the_stream() -> None:
+    """Equal to "pre" on a stream that was normalised, with a first norm that does nothing."""
+    layer, plain = make_layer(norm="stream"), make_layer(norm="pre")
+    plain.load_state_dict(layer.state_dict())
+    plain.norm_attention = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    x = torch.randn(BATCH, LENGTH, WIDTH)
+    torch.testing.assert_close(layer(x), plain(layer.norm_attention(x)))
+    torch.testing.assert_close(layer(3 * x), layer(x), atol=1e-4, rtol=1e-4)  # the stream's scale is lost
+
+
+def test_attention_without_biases_has_none() -> None:
+    layer = make_layer(attention_bias=False, cross_attention=True)
+    attentions = [module for module in layer.modules() if isinstance(module, (SelfAttention, CrossAttention))]
+    assert len(attentions) == 2
+    assert not any(name.endswith("bias") for module in attentions for name, _ in module.named_parameters())
+
+
+@pytest.mark.parametrize("length", [7, 8, 9, 20])
+def test_long_sequences_are_attended_to_in_parts(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "_QUERIES", 8)
+    attention = SelfAttention(WIDTH, HEADS, dropout=0.0, bias=True, causal=True)
+    x = torch.randn(BATCH, length, WIDTH, requires_grad=True)
+    query, key, value = (
+        part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in attention.to_query_key_value(x).chunk(3, dim=-1)
+    )
+    expected = attention.project(
+        F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).flatten(2)
+    )
+    out = attention(x)
+    torch.testing.assert_close(out, expected)
+    direction = torch.randn_like(out)
+    torch.testing.assert_close(
+        torch.autograd.grad(out, x, direction)[0],
+        torch.autograd.grad(expected, x, direction)[0],
+    )
+
+
+# ---------------------------------------------------------------- step by step
+
+
+@pytest.mark.parametrize("cross_attention", [True, False])
+@pytest.mark.parametrize("norm", ["pre", "post", "stream"])
+@torch.no_grad()
+def test_steps_with_a_cache_equal_one_pass(norm: str, cross_attention: bool) -> None:
+    layer = make_layer(norm=norm, cross_attention=cross_attention)
+    x, memory = torch.randn(BATCH, LENGTH, WIDTH), torch.randn(BATCH, MEMORY, WIDTH)
+    cache = KeyValueCache(LENGTH, None if layer.cross is None else layer.cross.keys_values(memory))
+    steps = [layer(x[:, t : t + 1], cache=cache) for t in range(LENGTH)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), layer(x, memory))
+
+
+# ---------------------------------------------------------------- dropout
+
+
+def test_dropout_acts_in_training_only() -> None:
+    for norm in ("pre", "post", "stream"):
+        layer, x = make_layer(norm=norm, dropout=0.5), torch.randn(BATCH, LENGTH, WIDTH)
+        assert torch.equal(layer(x), layer(x))
+        layer.train()
+        assert not torch.equal(layer(x), layer(x))
+
+
+def test_post_norm_layers_drop_hidden_units_as_those_of_pytorch_do() -> None:
+    assert [m.p for m in make_layer(norm="post", dropout=0.3).mlp.modules() if isinstance(m, nn.Dropout)] == [0.3]
+    assert not any(isinstance(m, nn.Dropout) for m in make_layer(norm="pre", dropout=0.3).mlp.modules())
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match="embed_dim=8 does not divide into num_heads=3"):
+        TransformerLayer(8, 3)
+    with pytest.raises(ValueError, match="num_heads must be an integer of at least 1, got 0"):
+        TransformerLayer(8, 0)
+    with pytest.raises(ValueError, match=r"dropout must lie in \[0, 1\), got 1"):
+        make_layer(dropout=1)
+    with pytest.raises(ValueError, match="unknown norm 'last': choose one of pre, post, stream"):
+        make_layer(norm="last")
+    with pytest.raises(ValueError, match="unknown activation 'elu': choose one of gelu, relu"):
+        make_layer(activation="elu")
+
+
+def test_a_memory_is_missed() -> None:
+    layer, x = make_layer(cross_attention=True), torch.randn(BATCH, 1, WIDTH)
+    for cache in (None, KeyValueCache(LENGTH)):
+        with pytest.raises(ValueError, match="this layer attends to a memory, and got none"):
+            layer(x, cache=cache)
