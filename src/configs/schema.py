@@ -17,9 +17,15 @@ from .errors import ConfigError
 DRAWN = ("shapes", "multi_dsprites")  # data sets without an end; the others are as large as their files
 DATASETS = (*DRAWN,)
 BACKGROUNDS = ("black", "random")
-DECODERS = ("cross_attention", "cnn")
-SLOT_INITS = ("random", "learned")
+MODELS = ("svq",)
+DECODERS = ("cross_attention", "cnn", "transformer")
+SLOT_INITS = ("random", "learned", "learned_noisy")
 QUANTIZE_AT = ("last", "every")
+BOTTLENECKS = ("codes", "prototypes", "none")
+BACKBONES = ("small", "paper")
+PRIOR_STYLES = ("default", "paper")
+SCHEDULES = ("cosine", "half_life")
+CLIP_NORMS = ("l2", "max")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "bf16", "float32")
 MAX_SEED = 2**31 - 1
@@ -65,8 +71,9 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """Exactly the constructor arguments of `SVQ`."""
+    """Which model, and exactly the constructor arguments of `SVQ`; a baseline without slots takes what it has."""
 
+    kind: str = _one_of(*MODELS)
     image_size: int = _at_least(16, 1024)
     in_channels: int = _at_least(1)
     num_slots: int = _at_least(1)
@@ -81,6 +88,17 @@ class ModelConfig:
     slot_init: str = _one_of(*SLOT_INITS)
     quantize_at: str = _one_of(*QUANTIZE_AT)
     num_starts: int = _at_least(1)
+    bottleneck: str = _one_of(*BOTTLENECKS)
+    backbone: str = _one_of(*BACKBONES)
+    feature_dim: int | None = _at_least(1)
+    slot_mlp_dim: int | None = _at_least(1)
+    implicit: bool
+    salience: bool
+    inhibition: float = _at_least(0)
+    vocab_size: int = _at_least(2, 2**16)
+    decoder_layers: int = _at_least(1)
+    decoder_heads: int = _at_least(1)
+    decoder_dropout: float = _at_least(0, 1)
 
 
 @dataclass(kw_only=True)
@@ -97,6 +115,16 @@ class PriorConfig:
     embed_dim: int = _at_least(1)
     num_heads: int = _at_least(1)
     num_layers: int = _at_least(1)
+    style: str = _one_of(*PRIOR_STYLES)
+
+
+@dataclass(kw_only=True)
+class GumbelConfig:
+    """The temperature of the dVAE's Gumbel-softmax: half a cosine from `start` to `end` over the first `steps`."""
+
+    start: float = _above(0)
+    end: float = _above(0)
+    steps: int = _at_least(0)
 
 
 @dataclass(kw_only=True)
@@ -106,8 +134,14 @@ class TrainingConfig:
     steps: int = _at_least(1)
     batch_size: int = _at_least(1)
     learning_rate: float = _above(0)
+    decoder_learning_rate: float | None = _above(0)
+    dvae_learning_rate: float | None = _above(0)
     warmup_steps: int = _at_least(0)
+    schedule: str = _one_of(*SCHEDULES)
+    half_life: int = _at_least(1)
     grad_clip: float = _above(0)
+    clip_norm: str = _one_of(*CLIP_NORMS)
+    gumbel: GumbelConfig
     recon_loss_weight: float = _at_least(0)
     commitment_loss_weight: float | None = _at_least(0)
     sketch_steps: int = _at_least(0)
@@ -245,6 +279,10 @@ def check_together(config: TrainConfig) -> None:
         )
     if model.in_channels != 3:
         raise ConfigError(f"model.in_channels={model.in_channels} but the pictures of {data.name} have 3 channels")
+    if model.bottleneck != "codes" and training.prior.steps:
+        raise ConfigError(
+            f"model.bottleneck={model.bottleneck} leaves no codes for a prior to learn; set training.prior.steps=0"
+        )
     if training.quantize_from > training.quantize_by:
         raise ConfigError(
             f"training.quantize_from={training.quantize_from} must not exceed "

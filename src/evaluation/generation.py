@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.svq_model import SVQ
+from ..models.code_model import CodeModel
 from ..utils.progress import progress_bar
 from .attribute_network import AttributeNetwork, read_images
 from .intervals import share
@@ -15,7 +15,7 @@ from .intervals import share
 
 @torch.no_grad()
 def draw_scenes(
-    model: SVQ,
+    model: CodeModel,
     count: int,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -40,20 +40,19 @@ def draw_scenes(
     Raises:
         ValueError: see `AutoregressiveTransformer.sample`.
     """
-    books = model.quantizer
-    device = books.codebook.device
+    device = model.device
     generator = torch.Generator(device).manual_seed(seed)
     codes, images = [], []
     with progress_bar("generating scenes", count, unit="scene", enabled=progress) as bar:
         for start in range(0, count, batch_size):
             batch = min(batch_size, count - start)
             if model.prior is None:
-                shape = (batch, books.num_slots, books.num_codebooks)
-                drawn = torch.randint(books.codebook_size, shape, generator=generator, device=device)
+                shape = (batch, model.num_slots, model.num_codebooks)
+                drawn = torch.randint(model.codebook_size, shape, generator=generator, device=device)
             else:
                 drawn = model.prior.sample(batch, temperature, top_k, generator)
             codes.append(drawn.cpu())
-            images.append(model.decode(drawn).recon.clamp(0, 1).float().cpu())
+            images.append(model.paint(drawn).clamp(0, 1).float().cpu())
             bar.update(batch)
     return torch.cat(codes), torch.cat(images)
 

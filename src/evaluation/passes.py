@@ -55,7 +55,8 @@ def run_model(
     """Runs `model`, as it is (put it into eval mode before), over all scenes of `dataset`.
 
     Objects are matched to slots by the arg-max of the decoder's masks; one that no slot holds is left out. Without
-    ground truth there are no objects.
+    ground truth, or without slots, there are no objects. What the model does not make, such as codes, is empty, and
+    scores of what it does not paint are NaN.
     """
     kept: dict[str, list[Tensor]] = {}
     visible = 0
@@ -64,15 +65,19 @@ def run_model(
         image = dataset.images[rows].to(device).float() / 255
         with autocast or nullcontext():
             outputs = model(image)
-        mse = (outputs["recon"].float() - image).square().mean(dim=(1, 2, 3)).cpu()
-        found = {"codes": outputs["codes"].cpu(), "mse": mse, "psnr": -10 * mse.clamp(min=1e-10).log10()}
-        if dataset.has_ground_truth:
+        found = {}
+        if "codes" in outputs:
+            found["codes"] = outputs["codes"].cpu()
+        if "recon" in outputs:
+            mse = (outputs["recon"].float() - image).square().mean(dim=(1, 2, 3)).cpu()
+            found |= {"mse": mse, "psnr": -10 * mse.clamp(min=1e-10).log10()}
+        if dataset.has_ground_truth and "masks" in outputs:
             true_masks = _true_masks(dataset, rows)
             visible += int(true_masks.flatten(2).any(dim=2).sum())
             found |= _compared(outputs, true_masks)
             scene, k = torch.nonzero(found.pop("slot") >= 0, as_tuple=True)
             found |= {f"factor {name}": dataset.factors[name][rows][scene, k] for name in dataset.scored_factors}
-        if judge is not None:
+        if judge is not None and "recon" in outputs:
             found["judged"] = judge(outputs["recon"].float().clamp(0, 1)).cpu()
         for name, value in found.items():
             kept.setdefault(name, []).append(value)
@@ -81,8 +86,8 @@ def run_model(
     undefined = torch.full((len(dataset),), torch.nan, dtype=torch.float64)
     nothing = torch.empty(0, 0)
     return Pass(
-        **{name: whole[name] for name in ("codes", "mse", "psnr")},
-        **{name: whole.get(name, undefined) for name in ("ari", "ari_attention", "iou")},
+        codes=whole.get("codes", nothing.long()),
+        **{name: whole.get(name, undefined) for name in ("mse", "psnr", "ari", "ari_attention", "iou")},
         judged=whole.get("judged"),
         vectors=whole.get("vectors", nothing).numpy(),
         object_codes=whole.get("object_codes", nothing.long()).numpy(),
@@ -112,7 +117,7 @@ def _compared(outputs: Mapping[str, Tensor], true_masks: Tensor) -> dict[str, Te
         "iou": mean_iou(true_masks, predicted),
         "slot": slot,
         "vectors": outputs["quantized"].float().cpu()[at],
-        "object_codes": outputs["codes"].cpu()[at],
+        **({"object_codes": outputs["codes"].cpu()[at]} if "codes" in outputs else {}),
     }
 
 

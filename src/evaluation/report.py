@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..data.base import SceneDataset
 from ..data.toy_datasets import ToyDataset
-from ..models.svq_model import SVQ
+from ..models.code_model import CodeModel
+from ..models.slot_decoder import losses_only
 from ..utils.progress import progress_bar
 from ..utils.randomness import own_randomness
 from .attribute_network import AttributeNetwork, read_images
@@ -33,7 +34,7 @@ _OF_OBJECTS = ("readout", "blocks", "codebooks")  # what `code_scores` gives
 
 
 def evaluate_model(
-    model: SVQ,
+    model: CodeModel,
     train_ds: SceneDataset,
     test_ds: SceneDataset,
     *,
@@ -82,19 +83,21 @@ def evaluate_model(
             with _timed(seconds, "scenes"):
                 fit_ds = train_ds.first(FIT_SCENES)
                 with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), unit="scene", enabled=progress) as bar:
-                    fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
+                    with losses_only(model):  # what the probes are fitted to needs no picture
+                        fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
                     judge = None if network is None else _judge(network)
                     test = run_model(model, test_ds, judge=judge, on_batch=bar.update, **settings)
             scores["reconstruction"] = reconstruction_scores(test)
-            if test_ds.has_ground_truth:
+            if test_ds.has_ground_truth and test.vectors.shape[1]:
                 scores["segmentation"] = segmentation_scores(test, notes)
                 with _timed(seconds, "codes"):
-                    scores.update(code_scores(fit, test, model.quantizer.codebook.shape[1], seed, notes))
+                    scores.update(code_scores(fit, test, model.codebook_size, seed, notes))
             else:
                 scores.update(dict.fromkeys(("segmentation", *_OF_OBJECTS)), arrays=_no_arrays(test))
-                notes.append(
-                    f"segmentation, readout, blocks, codebooks: {test_ds.name} has no masks and factors to compare with"
-                )
+                lacking = f"the model has no slots to compare with the objects of {test_ds.name}"
+                if not test_ds.has_ground_truth:
+                    lacking = f"{test_ds.name} has no masks and factors to compare with"
+                notes.append(f"segmentation, readout, blocks, codebooks: {lacking}")
             arrays = scores.pop("arrays")
             if model.prior is None:
                 notes.append("prior: the model has none (init_prior was not called); scenes are those of random codes")
@@ -103,7 +106,10 @@ def evaluate_model(
                 with _timed(seconds, "prior"):
                     codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
                     scores["prior"] = prior_bits_per_code(model.prior, codes, seed, batch_size, autocast)
-            if network is None:
+            if not model.has_codes:
+                notes.append("generation: the model has no codes to draw scenes from")
+                scores["generation"] = None
+            elif network is None:
                 notes.append(
                     f"generation: no attribute network judges whether scenes of {test_ds.name} are well formed"
                 )
@@ -152,7 +158,7 @@ def segmentation_scores(test: Pass, notes: list[str]) -> dict[str, Any]:
 
 def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: list[str]) -> dict[str, Any]:
     """Readout of the factors, block x factor information, codebook use, and their arrays."""
-    objects = len(test.object_codes)
+    objects = len(test.vectors)
     for name, found in (("fit", len(fit.vectors)), ("test", objects)):
         if found < OBJECTS:
             notes.append(
@@ -163,12 +169,16 @@ def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: lis
         return {**dict.fromkeys(_OF_OBJECTS), "arrays": _no_arrays(test)}
     readout, lines = read_factors(fit.vectors, fit.factors, test.vectors, test.factors, seed)
     notes.extend(lines)
+    readout = {**readout, "n_fit": len(fit.vectors), "n": objects}
+    if len(test.object_codes) == 0:
+        notes.append("blocks, codebooks: the model has no codes")
+        return {**dict.fromkeys(_OF_OBJECTS), "readout": readout, "arrays": _no_arrays(test)}
     matrix, lines = block_factor_matrix(test.object_codes, factor_labels(test.factors), seed)
     notes.extend(lines)
     use = codebook_use(test.object_codes[:OBJECTS], codebook_size)
     numbers = [[_number(value) for value in row] for row in matrix]
     return {
-        "readout": {**readout, "n_fit": len(fit.vectors), "n": objects},
+        "readout": readout,
         "blocks": {**best_distinct_blocks(matrix, list(test.factors)), "n": objects},
         "codebooks": {
             "share_used": use["share_used"].tolist(),

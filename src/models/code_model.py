@@ -40,9 +40,28 @@ class CodeModel(nn.Module):
         return None
 
     @property
+    def has_codes(self) -> bool:
+        """Whether it writes codes that images can be painted from."""
+        return True
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """The weights by part, each of which may learn at a rate of its own: "encoder", "decoder", perhaps "dvae"."""
+        raise NotImplementedError
+
+    def compute_loss(
+        self,
+        image: Tensor,
+        outputs: Mapping[str, Tensor],
+        recon_loss_weight: float = 1.0,
+        commitment_loss_weight: float | None = None,
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss to minimise, and its terms as floats, unweighted, "loss" among them; see `SVQ.compute_loss`."""
+        raise NotImplementedError
 
     def encode(self, image: Tensor) -> Tensor:
         """The codes (B, N, M) of `image` (B, in_channels, H, W) in [0, 1]."""
@@ -75,7 +94,8 @@ class CodeModel(nn.Module):
                 another size.
             ValueError: the model has no codes to learn.
         """
-        self.require_codes()
+        if not self.has_codes:
+            raise ValueError("this model writes no codes, which a prior could learn: use one with bottleneck='codes'")
         if self.prior is not None:
             raise RuntimeError(
                 "this model has a prior already, and init_prior would throw its weights away: "
@@ -115,9 +135,6 @@ class CodeModel(nn.Module):
             "style": style,
         }
         return prior
-
-    def require_codes(self) -> None:
-        """Raises ValueError where the model writes no codes that images can be painted from."""
 
     @torch.no_grad()
     def generate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -121,3 +123,16 @@ class SVQDecoder(nn.Module):
         if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
             expected = f"(B, {self.num_slots}, {self.slot_dim})"
             raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
+
+
+@contextmanager
+def losses_only(model: nn.Module) -> Iterator[None]:
+    """Inside, a decoder that paints token by token does not: its losses do not need the image."""
+    decoders = [module for module in model.modules() if isinstance(module, SVQDecoder)]
+    for decoder in decoders:
+        decoder.paints = False
+    try:
+        yield
+    finally:
+        for decoder in decoders:
+            decoder.paints = True

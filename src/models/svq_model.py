@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .checks import require_choice, require_divisible, require_positive, require_weight
@@ -13,6 +13,7 @@ from .code_model import CodeModel
 from .prototype_memory import PrototypeMemory
 from .slot_attention import SlotAttentionEncoder, Slots
 from .slot_decoder import DecoderOutput, SVQDecoder
+from .token_decoder import TokenDecoder
 from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
@@ -172,6 +173,18 @@ class SVQ(CodeModel):
         }
         return {name: value for name, value in outputs.items() if value is not None}
 
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """The weights by part; the quantizer's are the encoder's."""
+        dvae = self.decoder.decoder.dvae if isinstance(self.decoder.decoder, TokenDecoder) else nn.ModuleList()
+        kept_apart = {id(weights) for weights in dvae.parameters()}
+        encoder = [*self.encoder.parameters(), *(self.quantizer.parameters() if self.quantizer is not None else ())]
+        parts = {
+            "encoder": encoder,
+            "decoder": [weights for weights in self.decoder.parameters() if id(weights) not in kept_apart],
+            "dvae": list(dvae.parameters()),
+        }
+        return {name: weights for name, weights in parts.items() if weights}
+
     def encode(self, image: Tensor) -> Tensor:
         """The codes (B, N, M) of `image` (B, in_channels, H, W) in [0, 1].
 
@@ -221,10 +234,9 @@ class SVQ(CodeModel):
     def codebook(self) -> Tensor | None:
         return self.quantizer.codebook if isinstance(self.quantizer, SemanticVectorQuantizer) else None
 
-    def require_codes(self) -> None:
-        if not isinstance(self.quantizer, SemanticVectorQuantizer):
-            bottleneck = self.config["bottleneck"]
-            raise ValueError(f"a model with bottleneck={bottleneck!r} has no codes for a prior: use bottleneck='codes'")
+    @property
+    def has_codes(self) -> bool:
+        return isinstance(self.quantizer, SemanticVectorQuantizer)
 
     @torch.no_grad()
     def in_order(self, codes: Tensor) -> Tensor:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from ..configs.schema import TrainingConfig
 from ..data.base import SceneDataset
+from ..models.code_model import CodeModel
+from ..models.dvae import DVAE
+from ..models.slot_decoder import SVQDecoder, losses_only
+from ..models.vector_quantizer import SemanticVectorQuantizer
 from ..utils import visualization
 from ..utils.codebook_stats import count_codes, usage
 from ..utils.randomness import own_randomness
 from .batches import BatchOrder, batches
 from .checkpoint import AUTOENCODER
 from .engine import fused_adam
-from .loop import Phase, run_phase
-from .schedule import ramp
+from .loop import Phase, half_life, run_phase
+from .schedule import gumbel_temperature_at, ramp
 from .session import Session
 
 
@@ -21,26 +28,25 @@ def train_autoencoder(session: Session, train_data: SceneDataset, val_data: Scen
     """Runs the phase; afterwards `session.state.best` holds the weights with the smallest validation loss."""
     fabric, settings = session.fabric, session.config.training
     # PyTorch's annotations lack the overload that its documentation has.
-    svq = session.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimizer = torch.optim.Adam(svq.parameters(), lr=settings.learning_rate, fused=fused_adam(fabric.device))
-    model, optimizer = fabric.setup(svq, optimizer)
+    whole = session.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    groups = parameter_groups(whole, settings)
+    optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=fused_adam(fabric.device))
+    model, optimizer = fabric.setup(whole, optimizer)
     model.mark_forward_method("compute_loss")
     if session.state.optimizer:
         optimizer.load_state_dict(session.state.optimizer)
 
     def loss(pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        step = session.state.step
-        svq.quantizer.strength = ramp(step, settings.quantize_from, settings.quantize_by)
-        svq.decoder.sketch_weight = float(step < settings.sketch_steps)
+        set_ramps(whole, settings, session.state.step)
         images = as_images(pixels, fabric.device)
         return model.compute_loss(images, model(images), settings.recon_loss_weight, settings.commitment_loss_weight)
 
     def validate() -> dict[str, float]:
         metrics, counts = validation_metrics(session, val_data.images)
-        session.board.codebooks(f"{AUTOENCODER}_codes", counts, session.state.step)
+        if counts is not None:
+            session.board.codebooks(f"{AUTOENCODER}_codes", counts, session.state.step)
         return metrics
 
-    svq.quantizer.bypass = settings.bypass
     order = BatchOrder(
         len(train_data),
         settings.batch_size,
@@ -61,10 +67,40 @@ def train_autoencoder(session: Session, train_data: SceneDataset, val_data: Scen
         steps=settings.steps,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
+        half_life=half_life(settings),
         grad_clip=settings.grad_clip,
+        clip_norm=settings.clip_norm,
     )
     run_phase(phase, session)
-    svq.quantizer.strength, svq.quantizer.bypass, svq.decoder.sketch_weight = 1.0, 0.0, 1.0
+    set_ramps(whole, None)
+
+
+def parameter_groups(model: CodeModel, settings: TrainingConfig) -> list[dict[str, Any]]:
+    """The weights of each part with its own learning rate, as the optimiser takes them; one group if none has one."""
+    parts = model.parts()
+    rates = {"decoder": settings.decoder_learning_rate, "dvae": settings.dvae_learning_rate}
+    if not any(rates.values()):
+        return [{"params": list(model.parameters())}]
+    if rates["dvae"] is None and "dvae" in parts:
+        parts["decoder"] = [*parts["decoder"], *parts.pop("dvae")]
+    return [
+        # The dVAE learns at a constant rate, as in the official code.
+        {"params": weights, "peak": rates.get(name) or settings.learning_rate, "scheduled": name != "dvae"}
+        for name, weights in parts.items()
+    ]
+
+
+def set_ramps(model: nn.Module, settings: TrainingConfig | None, step: int = 0) -> None:
+    """Sets what changes while the autoencoder learns; without `settings` as it is outside training."""
+    for module in model.modules():
+        if isinstance(module, SemanticVectorQuantizer):
+            module.strength = ramp(step, settings.quantize_from, settings.quantize_by) if settings else 1.0
+            module.bypass = settings.bypass if settings else 0.0
+        elif isinstance(module, SVQDecoder):
+            module.sketch_weight = float(step < settings.sketch_steps) if settings else 1.0
+        elif isinstance(module, DVAE) and settings:
+            gumbel = settings.gumbel
+            module.temperature = gumbel_temperature_at(step, start=gumbel.start, end=gumbel.end, steps=gumbel.steps)
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:
@@ -74,23 +110,26 @@ def as_images(pixels: Tensor, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def validation_metrics(session: Session, pixels: Tensor) -> tuple[dict[str, float], Tensor]:
+def validation_metrics(session: Session, pixels: Tensor) -> tuple[dict[str, float], Tensor | None]:
     """The terms of the loss over `pixels` (num, 3, H, W) uint8, and how often each code was used (M, K)."""
-    svq, settings, fabric = session.model, session.config.training, session.fabric
-    svq.eval()
+    model, settings, fabric = session.model, session.config.training, session.fabric
+    model.eval()
     sums: dict[str, float] = {}
     codes = []
-    with own_randomness(session.config.seed, fabric.device), fabric.autocast():
+    with own_randomness(session.config.seed, fabric.device), fabric.autocast(), losses_only(model):
         for chunk in pixels.split(settings.batch_size):
             images = as_images(chunk, fabric.device)
-            outputs = svq(images)
-            _, terms = svq.compute_loss(images, outputs, settings.recon_loss_weight, settings.commitment_loss_weight)
+            outputs = model(images)
+            _, terms = model.compute_loss(images, outputs, settings.recon_loss_weight, settings.commitment_loss_weight)
             for key, value in terms.items():
                 sums[key] = sums.get(key, 0.0) + value * len(chunk)
-            codes.append(outputs["codes"].cpu())
-    counts = count_codes(torch.cat(codes), session.config.model.codebook_size)
-    use = usage(counts)
+            if "codes" in outputs:
+                codes.append(outputs["codes"].cpu())
     metrics = {key: value / len(pixels) for key, value in sums.items()}
+    if not codes:
+        return metrics, None
+    counts = count_codes(torch.cat(codes), model.codebook_size)
+    use = usage(counts)
     return metrics | {"perplexity": float(use.perplexity.mean()), "codes_used": float(use.share.mean())}, counts
 
 

@@ -10,7 +10,8 @@ from ..configs.errors import as_config_error
 from ..configs.schema import DataConfig, ModelConfig, TrainConfig
 from ..data.base import SceneDataset
 from ..data.catalogue import open_split
-from ..models.svq_model import SVQ
+from ..models.catalogue import make_model as make_model_of_kind
+from ..models.code_model import CodeModel
 from .batches import BatchOrder
 
 
@@ -31,9 +32,9 @@ def make_split(data: DataConfig, split: str) -> SceneDataset:
     )
 
 
-def make_model(model: ModelConfig) -> SVQ:
-    """An untrained model; every setting is an argument of its constructor."""
-    return SVQ(**{entry.name: getattr(model, entry.name) for entry in fields(model)})
+def make_model(model: ModelConfig) -> CodeModel:
+    """An untrained model of the settings' kind and sizes."""
+    return make_model_of_kind(model.kind, {entry.name: getattr(model, entry.name) for entry in fields(model)})
 
 
 def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
@@ -52,7 +53,7 @@ def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
         BatchOrder(num_train, config.training.batch_size, config.seed, world_size=world_size)
         if prior.steps:
             BatchOrder(num_train, prior.batch_size, config.seed, world_size=world_size)
-            model.init_prior(prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout)
+            model.init_prior(prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout, prior.style)
 
 
 def prepare(*datasets: SceneDataset, show: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""The two files of a run: best_model.pth to use, last.pth to go on from. `SVQ.from_checkpoint` opens both."""
+"""The two files of a run: best_model.pth to use, last.pth to go on from. `CodeModel.from_checkpoint` opens both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..configs.errors import ConfigError, as_config_error
-from ..models.svq_model import SVQ
+from ..models.code_model import CodeModel
 from ..utils.checkpoint_io import FORMAT, VERSION, atomic_save, safe_load
 
 BEST, LAST = "best_model.pth", "last.pth"
@@ -56,7 +56,7 @@ class TrainingState:
 
 def save_checkpoint(
     path: str | Path,
-    model: SVQ,
+    model: CodeModel,
     *,
     step: int,
     metrics: Mapping[str, float],

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric, seed_everything
 from torch import Tensor, nn
 
 from ..configs.errors import CommandError
+from ..configs.schema import TrainingConfig
 from ..utils.progress import progress_bar
 from .checkpoint import restore_rng
 from .schedule import learning_rate_at
@@ -28,6 +29,10 @@ class Phase:
         loss: the loss of a batch, and its terms.
         validate: the validation metrics; "loss" is the objective that chooses the best model.
         illustrate: draws pictures into TensorBoard.
+        learning_rate: peak of the optimiser's groups, where a group has none of its own under "peak"; a group whose
+            "scheduled" is False keeps its peak all along.
+        half_life: steps; None: the rate falls as a cosine.
+        clip_norm: "l2" or "max".
     """
 
     name: str
@@ -41,7 +46,9 @@ class Phase:
     steps: int
     learning_rate: float
     warmup_steps: int
+    half_life: int | None
     grad_clip: float
+    clip_norm: str
 
 
 def run_phase(phase: Phase, session: Session) -> None:
@@ -61,11 +68,7 @@ def run_phase(phase: Phase, session: Session) -> None:
     with progress_bar(phase.name, phase.steps, state.step, enabled=fabric.is_global_zero) as bar:
         live: dict[str, float] = {}
         for step, batch in zip(range(state.step, phase.steps), phase.batches, strict=False):
-            rate = learning_rate_at(
-                step, peak=phase.learning_rate, warmup_steps=phase.warmup_steps, total_steps=phase.steps
-            )
-            for group in phase.optimizer.param_groups:
-                group["lr"] = rate
+            rate = set_learning_rates(phase, step)
 
             phase.optimizer.zero_grad(set_to_none=True)
             loss, metrics = phase.loss(batch)
@@ -101,9 +104,36 @@ def run_phase(phase: Phase, session: Session) -> None:
                 raise session.stopped(f"after step {state.step} of {phase.steps} ({phase.name})", stop)
 
 
+def half_life(settings: TrainingConfig) -> int | None:
+    """Steps in which the learning rate halves, where it does."""
+    return settings.half_life if settings.schedule == "half_life" else None
+
+
+def set_learning_rates(phase: Phase, step: int) -> float:
+    """Gives every group of the optimiser its rate at that step; returns the first group's."""
+    for group in phase.optimizer.param_groups:
+        peak = group.get("peak", phase.learning_rate)
+        group["lr"] = peak
+        if group.get("scheduled", True):
+            group["lr"] = learning_rate_at(
+                step,
+                peak=peak,
+                warmup_steps=phase.warmup_steps,
+                total_steps=phase.steps,
+                half_life=phase.half_life,
+            )
+    return phase.optimizer.param_groups[0]["lr"]
+
+
 def clip_gradients(fabric: Fabric, phase: Phase) -> float:
-    """Scales the gradient down to the phase's largest global norm; returns the norm it had."""
-    norm = fabric.clip_gradients(phase.model, phase.optimizer, max_norm=phase.grad_clip, error_if_nonfinite=False)
+    """Scales the gradient down to the phase's largest norm; returns the norm it had."""
+    norm = fabric.clip_gradients(
+        phase.model,
+        phase.optimizer,
+        max_norm=phase.grad_clip,
+        norm_type=2 if phase.clip_norm == "l2" else math.inf,
+        error_if_nonfinite=False,
+    )
     assert norm is not None  # a largest norm was given
     return float(norm)
 

@@ -16,7 +16,7 @@ from .autoencoder import as_images
 from .batches import BatchOrder, batches
 from .checkpoint import PRIOR
 from .engine import fused_adam
-from .loop import Phase, run_phase
+from .loop import Phase, half_life, run_phase
 from .session import Session
 
 SEED_OFFSET = 1_000_003  # the order of this phase's batches and its draws are not those of the first phase
@@ -31,6 +31,7 @@ def add_prior(session: Session) -> None:
             num_heads=settings.num_heads,
             num_layers=settings.num_layers,
             dropout=settings.dropout,
+            style=settings.style,
         )
 
 
@@ -79,7 +80,9 @@ def train_prior(session: Session, train_data: SceneDataset, val_data: SceneDatas
         steps=settings.steps,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
+        half_life=half_life(session.config.training),
         grad_clip=settings.grad_clip,
+        clip_norm=session.config.training.clip_norm,
     )
     session.model.eval()  # the autoencoder stays as it is; the loop puts the prior alone into training mode
     run_phase(phase, session)
@@ -92,8 +95,8 @@ def cache_codes(session: Session, pixels: Tensor, description: str) -> Tensor:
     Raises:
         Interrupted: a signal asked for it.
     """
-    svq, fabric = session.model, session.fabric
-    svq.eval()
+    model, fabric = session.model, session.fabric
+    model.eval()
     codes = []
     with (
         own_randomness(session.config.seed, fabric.device),
@@ -101,7 +104,7 @@ def cache_codes(session: Session, pixels: Tensor, description: str) -> Tensor:
         progress_bar(description, len(pixels), unit="image", enabled=fabric.is_global_zero) as bar,
     ):
         for chunk in pixels.split(session.config.training.batch_size):
-            codes.append(svq.in_order(svq.encode(as_images(chunk, fabric.device))).cpu())
+            codes.append(model.in_order(model.encode(as_images(chunk, fabric.device))).cpu())
             bar.update(len(chunk))
             if session.stop.number:  # last.pth is from before: there is no training here
                 raise session.stopped(f"while computing the {description}", session.stop.number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..configs.errors import ConfigError, as_config_error
 from ..configs.schema import GenerateConfig
 from ..evaluation.generation import draw_scenes
-from ..models.svq_model import SVQ
+from ..models.code_model import CodeModel
 from ..utils import visualization
 from ..utils.precision import autocast, resolve_device, resolve_precision
 
@@ -24,7 +24,7 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     with as_config_error():
         device = resolve_device(config.device)
         precision = resolve_precision(config.precision, device)
-        model = SVQ.from_checkpoint(config.checkpoint, device)
+        model = CodeModel.from_checkpoint(config.checkpoint, device)
     if model.prior is None:
         raise ConfigError(
             f"checkpoint {config.checkpoint} holds no prior to generate from: "

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from ..configs.errors import Interrupted
 from ..configs.launch import plain
 from ..configs.schema import TrainConfig
-from ..models.svq_model import SVQ
+from ..models.code_model import CodeModel
 from ..utils.checkpoint_io import atomic_save
 from .board import Board
 from .checkpoint import BEST, LAST, TrainingState, rng_state, save_checkpoint
@@ -31,7 +31,7 @@ class Session:
 
     config: TrainConfig
     fabric: Fabric
-    model: SVQ
+    model: CodeModel
     state: TrainingState
     board: Board
     run_dir: Path  # TensorBoard events, results.json, pictures
