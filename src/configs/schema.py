@@ -17,7 +17,7 @@ from .errors import ConfigError
 DRAWN = ("shapes", "multi_dsprites")  # data sets without an end; the others are as large as their files
 DATASETS = (*DRAWN,)
 BACKGROUNDS = ("black", "random")
-MODELS = ("svq",)
+MODELS = ("svq", "vqvae", "dvae")
 DECODERS = ("cross_attention", "cnn", "transformer")
 SLOT_INITS = ("random", "learned", "learned_noisy")
 QUANTIZE_AT = ("last", "every")
