@@ -100,7 +100,7 @@ def set_ramps(model: nn.Module, settings: TrainingConfig | None, step: int = 0) 
             module.sketch_weight = float(step < settings.sketch_steps) if settings else 1.0
         elif isinstance(module, DVAE) and settings:
             gumbel = settings.gumbel
-            module.temperature = gumbel_temperature_at(step, start=gumbel.start, end=gumbel.end, steps=gumbel.steps)
+            module.tau = gumbel_temperature_at(step, start=gumbel.start, end=gumbel.end, steps=gumbel.steps)
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:
