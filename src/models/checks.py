@@ -89,3 +89,16 @@ def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_si
         raise ValueError(f"codes had shape {tuple(codes.shape)} but expected (B, {num_slots}, {num_codebooks})")
     if codes.numel() and (codes.min() < 0 or codes.max() >= codebook_size):
         raise ValueError(f"codes must lie in [0, {codebook_size}), got [{codes.min()}, {codes.max()}]")
+
+
+def require_tokens(tokens: Tensor, length: int, vocab_size: int) -> None:
+    """Raises unless `tokens` is an int64 tensor (B, length) with values in [0, V); values are read on the CPU only."""
+    if not isinstance(tokens, Tensor) or tokens.dtype != torch.int64:
+        got = tokens.dtype if isinstance(tokens, Tensor) else type(tokens).__name__
+        raise TypeError(f"tokens must be an int64 tensor, got {got}")
+    if tokens.ndim != 2 or tokens.shape[1] != length:
+        raise ValueError(f"tokens had shape {tuple(tokens.shape)} but expected (B, {length})")
+    if tokens.device.type == "cpu" and tokens.numel():
+        low, high = (value.item() for value in tokens.aminmax())
+        if low < 0 or high >= vocab_size:
+            raise ValueError(f"tokens must lie in [0, {vocab_size}), got [{low}, {high}]")

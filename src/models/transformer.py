@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -184,3 +186,12 @@ class TransformerLayer(nn.Module):
         if self.norm_is_last:
             return norm(x + self.drop(branch(x, *context)))
         return x + self.drop(branch(norm(x), *context))
+
+
+def new_caches(layers: Iterable[nn.Module], max_length: int, memory: Tensor | None = None) -> list[KeyValueCache]:
+    """Empty caches, one for each of the transformer `layers`; keys and values of a memory (B, S, E) are in them."""
+    caches = []
+    for layer in layers:
+        cross = layer.cross if isinstance(layer, TransformerLayer) else None
+        caches.append(KeyValueCache(max_length, cross.keys_values(memory) if cross and memory is not None else None))
+    return caches

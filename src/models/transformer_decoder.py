@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .checks import require_choice, require_codes, require_divisible, require_number, require_positive
-from .transformer import KeyValueCache, SelfAttention, TransformerLayer
+from .transformer import SelfAttention, TransformerLayer, new_caches
 
 STYLES = ("default", "paper")
 
@@ -171,7 +171,7 @@ class AutoregressiveTransformer(nn.Module):
         self, batch_size: int, temperature: float, top_k: int | None, generator: torch.Generator | None
     ) -> Tensor:
         length = self.num_slots * self.num_codebooks
-        caches = [KeyValueCache(length) for _ in self.layers]
+        caches = new_caches(self.layers, length)
         codes = torch.empty(batch_size, length, dtype=torch.int64, device=self.head.device)
         x = self.begin.expand(batch_size, 1, -1)
         for position in range(length):
