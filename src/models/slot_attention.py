@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..utils.distributed import own_rows, world_size
 from .backbone import Backbone
 from .block_layers import BlockGRUCell, BlockMLP
 from .checks import require_choice, require_divisible, require_positive
@@ -181,12 +182,17 @@ class SlotAttention(nn.Module):
                 raise ValueError("learned initial slots take no noise: leave it out, or use slot_init='random'")
             return self.initial_slots.expand(shape)
         if noise is None:
-            noise = torch.randn(shape, device=self.eval_noise.device) if self.training else self.eval_noise
+            noise = self._draw_noise(batch_size) if self.training else self.eval_noise
         elif noise.shape != shape:
             raise ValueError(f"noise had shape {tuple(noise.shape)} but expected {shape}")
         if self.slot_init == "learned_noisy":
             return (self.initial_slots + noise).expand(shape)
         return self.initial_mean + self.initial_log_std.exp() * noise
+
+    def _draw_noise(self, batch_size: int) -> Tensor:
+        """Standard normal (B, N, D), of this process's scenes among those of all."""
+        shape = (batch_size * world_size(), self.num_slots, self.slot_dim)
+        return own_rows(torch.randn(shape, device=self.eval_noise.device))
 
 
 def claimed_by_larger(attention: Tensor, salience: Tensor | float) -> Tensor:
