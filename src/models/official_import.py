@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .official import encoder_rules, memory_rules, prior_rules, quantizer_rules, renamed, token_decoder_rules
 from .svq_model import SVQ
+from .vector_quantizer import SemanticVectorQuantizer
 
 _AUTOENCODER = "dvae.encoder.0.m.weight"  # a tensor that every official autoencoder has, and a prior lacks
 _PRIOR = "embedding.weight"
@@ -86,7 +87,7 @@ def import_official(
             defaults.
 
     Raises:
-        ValueError: in one line, every tensor that is missing, unexpected or has the wrong shape; or sizes that cannot be.
+        ValueError: in one line, every tensor that is missing, unexpected or of the wrong shape, or a wrong size.
     """
     given = {name: value for name, value in told.items() if value is not None}
     arguments = _arguments(state, prior, given)
@@ -103,7 +104,7 @@ def import_official(
     fixed = {f"image_encoder.{place}{name}" for name in _FIXED for place in ("", f"{attention}.")} - used
     told_apart = {name: tensor for name, tensor in state.items() if name not in fixed}
     model.load_state_dict(renamed(told_apart, rules, model.state_dict()))
-    if model.codebook is not None:
+    if isinstance(model.quantizer, SemanticVectorQuantizer):
         model.quantizer.num_filled.fill_(model.codebook_size)
     if prior is not None:
         layers = _count(prior, "tf.layers.")
