@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "MPO")  # others may start programs, such as Ghostscript
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # others may start programs, such as Ghostscript
 MIN_SIDE = 16  # pixels; what is smaller shows no scene
 MAX_PIXELS = 2**26  # 8192 × 8192, which take 256 MB decoded
 WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # 16 bits a pixel, in one channel
@@ -38,6 +38,7 @@ def decode_picture(path: str | Path, image_size: int) -> NDArray[np.uint8]:
             warnings.simplefilter("ignore")  # Pillow's own limit comes with a warning first
             with Image.open(path, formats=FORMATS) as file:
                 check_size(file.size)
+                file.draft(None, (2 * image_size, 2 * image_size))  # JPEG decodes large photographs at 1/2, 1/4 or 1/8
                 rgb = as_rgb(ImageOps.exif_transpose(file))
         square = rgb.resize((image_size, image_size), Image.Resampling.BICUBIC, central_square(rgb.size))
     except PictureError as error:
@@ -45,7 +46,7 @@ def decode_picture(path: str | Path, image_size: int) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise PictureError(f"{path}: no such file") from None
     except Image.UnidentifiedImageError:
-        raise PictureError(f"{path}: not a picture, or damaged; expected one of {', '.join(FORMATS[:-1])}") from None
+        raise PictureError(f"{path}: not a picture, or damaged; expected one of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise PictureError(f"{path}: has more than {MAX_PIXELS:,} pixels; make it smaller") from None
     except Exception as error:  # decoders raise anything for damaged files

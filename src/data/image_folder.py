@@ -89,7 +89,7 @@ class ImageFolder(SceneDataset):
 
     def _checked(self, stored: Stored) -> Stored:
         if stored.bad and not self.skip_bad:
-            others = f" (and {len(stored.bad) - 1} others)" if len(stored.bad) > 1 else ""
+            others = f" (and {len(stored.bad) - 1} more)" if len(stored.bad) > 1 else ""
             raise PictureError(f"{stored.bad[0]}{others}; mend or remove it, or leave such out with data.skip_bad=true")
         if not stored.kept:
             raise PictureError(f"none of the {len(self.files)} {self.split} pictures can be used: {stored.bad[0]}")
