@@ -11,7 +11,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def peak_memory(function: str, *words: str) -> int:
-    """Bytes of the largest resident set of a new process that imports and calls `function`, "module:name", with `words`.
+    """Bytes of the largest resident set of a new process that calls `function`, "module:name", with `words`.
 
     Raises:
         RuntimeError: the process failed; with its last line.

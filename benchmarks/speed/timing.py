@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 Call = Callable[[], object]

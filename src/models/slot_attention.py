@@ -120,14 +120,10 @@ class SlotAttention(nn.Module):
 
         `noise` (B, N, D) takes the place of the standard normal draw of sampled slots; learned slots refuse it.
         """
-        inputs = self.norm_inputs(inputs)
-        keys, values = self.to_key(inputs), self.to_value(inputs)
-        salience = None if self.to_salience is None else self.to_salience(inputs)
         with torch.autocast(inputs.device.type, enabled=False):  # small products, and a softmax that needs float32
-            keys, values = keys.float() * self.slot_dim**-0.5, values.float()
-            if salience is not None:
-                salience = torch.sigmoid(salience.float()).mT  # (B, 1, L)
-            scene = (keys, values, salience, quantizer)
+            inputs = self.norm_inputs(inputs.float())
+            salience = None if self.to_salience is None else torch.sigmoid(self.to_salience(inputs)).mT  # (B, 1, L)
+            scene = (inputs, salience, quantizer)
             slots = initial = self._initial_slots(inputs.shape[0], noise)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.implicit):
                 for _ in range(self.num_iterations - 1):
@@ -139,13 +135,15 @@ class SlotAttention(nn.Module):
     def _iterate(
         self,
         slots: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        inputs: Tensor,
         salience: Tensor | None,
         quantizer: SemanticVectorQuantizer | None,
         last: bool,
     ) -> Slots:
-        logits = self.to_query(self.norm_slots(slots)) @ keys.mT
+        # Query · (key map · input) = (query · key map) · input, and the mean of mapped inputs is the mapped mean: so it
+        # is a few slots that pass through both maps, not all the inputs.
+        queries = self.to_query(self.norm_slots(slots)) * self.slot_dim**-0.5
+        logits = queries @ self.to_key.weight @ inputs.mT
         attention = torch.softmax(logits, dim=1)  # (B, N, L), over slots: they compete
         if self.inhibition:
             claimed = claimed_by_larger(attention, 1 if salience is None else salience)
@@ -157,7 +155,7 @@ class SlotAttention(nn.Module):
             weights = attention * salience
             weights = weights / (weights.sum(dim=-1, keepdim=True) + 1)  # 1: one fully salient input
         per_block = (self.num_blocks, -1)
-        blocks = self.gru((weights @ values).unflatten(-1, per_block), slots.unflatten(-1, per_block))
+        blocks = self.gru(self.to_value(weights @ inputs).unflatten(-1, per_block), slots.unflatten(-1, per_block))
         slots = self.mlp(blocks).flatten(-2)
         if quantizer is None or not (last or self.quantize_at == "every"):
             return Slots(slots, slots, attention, None, None)

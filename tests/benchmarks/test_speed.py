@@ -105,7 +105,7 @@ def test_rows_are_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture
     written = json.loads(output.read_text(encoding="utf-8"))
     assert list(written) == ["quantizer", "slot_attention"]
     for found in written.values():
-        assert 0 < found["share"]["median"] and found["times_faster"]["median"] > 0
+        assert found["share"]["median"] > 0 and found["times_faster"]["median"] > 0
         assert found.keys() >= {"commit", "made_on", "threads", "load_at_start", "duration_s", "date", "torch"}
     text = output.with_suffix(".md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out
