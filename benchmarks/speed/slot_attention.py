@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,17 +29,20 @@ def measure_slot_attention(
     inputs = torch.randn(batch, length, width, requires_grad=True)
     weights = torch.randn(batch, num_slots, width)
 
-    def gradients(module: nn.Module, slots: Tensor) -> Tensor:
-        """Of the inputs; those of the module's weights are computed, too."""
-        return torch.autograd.grad(slots, [inputs, *module.parameters()], weights)[0]
+    def forward_and_backward(module: nn.Module, find_slots: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        """Slots and the gradient of the inputs; those of the module's weights are computed, too."""
+        inputs.grad = None
+        module.zero_grad(set_to_none=True)
+        slots = find_slots()
+        slots.backward(weights)
+        assert inputs.grad is not None
+        return slots.detach(), inputs.grad
 
     def ours() -> tuple[Tensor, Tensor]:
-        slots = attention(inputs).slots
-        return slots.detach(), gradients(attention, slots)
+        return forward_and_backward(attention, lambda: attention(inputs).slots)
 
     def theirs() -> tuple[Tensor, Tensor]:
-        slots = peer(inputs)
-        return slots.detach(), gradients(peer, slots)
+        return forward_and_backward(peer, lambda: peer(inputs))
 
     results = []
     for call in (ours, theirs):
