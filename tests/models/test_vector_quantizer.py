@@ -12,8 +12,8 @@ import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from vector_quantize_pytorch import VectorQuantize
 
+from benchmarks.peers import peer_quantizer
 from src.models.vector_quantizer import SemanticVectorQuantizer
 
 BATCH, SLOTS, BLOCKS, CODES, WIDTH = 6, 4, 3, 8, 5
@@ -47,31 +47,11 @@ def buffers_of(quantizer: SemanticVectorQuantizer) -> dict[str, Tensor]:
 # ---------------------------------------------------------------- references
 
 
-def copy_into_reference(quantizer: SemanticVectorQuantizer) -> VectorQuantize:
-    """The package's quantizer with one codebook a head, in the same state."""
-    reference = VectorQuantize(
-        dim=DIM,
-        codebook_size=CODES,
-        codebook_dim=WIDTH,
-        heads=BLOCKS,
-        separate_codebook_per_head=True,
-        decay=quantizer.decay,
-        eps=1e-5,
-        commitment_weight=1.0,
-        rotation_trick=False,
-        threshold_ema_dead_code=0,
-    )
-    reference._codebook.embed.copy_(quantizer.codebook)
-    reference._codebook.cluster_size.copy_(quantizer.ema_count)
-    reference._codebook.embed_avg.copy_(quantizer.ema_sum)
-    return reference
-
-
 @pytest.mark.parametrize("decay", [0.99, 0.7])
 def test_training_equals_the_vector_quantize_package(decay: float) -> None:
     quantizer = make_quantizer(decay=decay, revive_below=0.0)
     quantizer(slots_like_data())  # fills the codebooks
-    reference = copy_into_reference(quantizer)
+    reference = peer_quantizer(quantizer)
     for step in range(20):
         slots = (slots_like_data() * (1 + 0.05 * step) + 0.05 * step).requires_grad_()
         weights = torch.randn_like(slots)
