@@ -110,7 +110,7 @@ def evaluate_model(
                         model.prior, codes, seed, batch_size, autocast, shuffle=model.has_slots
                     )
                 if not model.has_slots:
-                    notes.append("prior: the model has no slots, and its patches have one order only, so none is shuffled")
+                    notes.append("prior: patches have one order only, so no shuffled one is scored")
             if not model.has_codes:
                 notes.append("generation: the model has no codes to draw scenes from")
                 scores["generation"] = None

@@ -36,9 +36,7 @@ class Backbone(nn.Module):
     def __init__(self, kind: str, image_size: int, in_channels: int, hidden_dim: int, feature_dim: int) -> None:
         super().__init__()
         require_choice("backbone", kind, BACKBONES)
-        require_positive(
-            image_size=image_size, in_channels=in_channels, hidden_dim=hidden_dim, feature_dim=feature_dim
-        )
+        require_positive(image_size=image_size, in_channels=in_channels, hidden_dim=hidden_dim, feature_dim=feature_dim)
         small = kind == "small"
         if small:
             require_multiple("image_size", image_size, 4)
@@ -86,10 +84,13 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def _start_as_published(self) -> None:
         """Kaiming-uniform weights before a ReLU, Xavier-uniform ones elsewhere, no biases: the official code's."""
-        for convolution in self.convolutions[:-1]:
-            nn.init.kaiming_uniform_(convolution.weight, nonlinearity="relu")
-        for layer in (self.convolutions[-1], self.features[3]):
-            nn.init.xavier_uniform_(layer.weight)
-        nn.init.kaiming_uniform_(self.features[1].weight, nonlinearity="relu")
-        for layer in (*self.convolutions, self.features[1], self.features[3]):
+        layers = [layer for layer in self.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+        for layer in layers:
+            if layer is self.embed_position:  # that one starts as PyTorch does
+                continue
+            if layer is self.convolutions[-1] or layer is self.features[-1]:
+                nn.init.xavier_uniform_(layer.weight)
+            else:
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)

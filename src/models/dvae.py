@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..utils.distributed import own_rows, world_size
 from .checks import require_image, require_multiple, require_number, require_positive, require_tokens
 
 PATCH = 4  # pixels along a side of what one token stands for
@@ -110,7 +111,7 @@ class DVAE(nn.Module):
             raise ValueError(f"tau must be a finite number greater than 0, got {self.tau}")
         logits = self.logits(image)
         if keys is None:
-            keys = torch.randint(2**63 - 1, (len(image),))
+            keys = own_rows(torch.randint(2**63 - 1, (len(image) * world_size(),)))
         if keys.shape != (len(image),):
             raise ValueError(f"keys had shape {tuple(keys.shape)} but expected one for each of {len(image)} images")
         soft, tokens = _SoftSample.apply(logits, self.tau, keys.tolist())

@@ -106,6 +106,25 @@ def _to_codes(shape: Shape, table: Tensor) -> Tensor:
     return table.unflatten(0, (shape[0], -1)).mT
 
 
+def _of_prototypes(_: Shape, table: Tensor) -> Tensor:
+    """(1, K, M, C) → (M, K, C)."""
+    return table[0].transpose(0, 1)
+
+
+def _diagonal_of_gates(shape: Shape, weight: Tensor) -> Tensor:
+    """A GRU's dense weights (3 · D, D), gates one after another, → those within blocks (M, C, 3 · C).
+
+    What joins different blocks is masked in the official code, so it is left out, whatever it is.
+    """
+    blocks = weight.unflatten(0, (3, shape[0], -1)).unflatten(-1, (shape[0], -1))  # (3, M, C out, M, C in)
+    return blocks.diagonal(dim1=1, dim2=3).permute(3, 2, 0, 1).flatten(2)
+
+
+def _gates_of_blocks(shape: Shape, bias: Tensor) -> Tensor:
+    """(3 · D) → (M, 3 · C)."""
+    return bias.unflatten(0, (3, shape[0], -1)).transpose(0, 1).flatten(1)
+
+
 # ---------------------------------------------------------------- tables
 
 
@@ -196,4 +215,57 @@ def prior_rules(num_layers: int, ours: str = "", official: str = "") -> list[Rul
         rules += _layer(f"{layer}.attention.project", f"{its}.self_attn.out_proj")
         rules += _layer(f"{layer}.norm_attention", f"{its}.norm1") + _layer(f"{layer}.norm_mlp", f"{its}.norm2")
         rules += _layer(f"{layer}.mlp.0", f"{its}.linear1") + _layer(f"{layer}.mlp.2", f"{its}.linear2")
+    return rules
+
+
+def encoder_rules(learned: bool, ours: str = "", attention: str = "nlotm") -> list[Rule]:
+    """Of `SlotAttentionEncoder`.
+
+    Args:
+        learned: whether every slot has an initial embedding of its own.
+        attention: what slot attention is called, "nlotm" or "sysbinder".
+    """
+    official = "image_encoder."
+    rules = []
+    for number in range(4):
+        name = f"{official}cnn.{number}" + (".m" if number < 3 else "")
+        rules += _layer(f"{ours}backbone.convolutions.{number}", name)
+    rules += [
+        Rule(f"{ours}backbone.embed_position.weight", (f"{official}pos.projection.weight",), _patch_map),
+        Rule(f"{ours}backbone.embed_position.bias", (f"{official}pos.projection.bias",), _same),
+    ]
+    rules += _layer(f"{ours}backbone.features.0", f"{official}layer_norm")
+    rules += _layer(f"{ours}backbone.features.1", f"{official}mlp.0")
+    rules += _layer(f"{ours}backbone.features.3", f"{official}mlp.2")
+
+    slots, its = f"{ours}slot_attention", f"{official}{attention}"
+    rules += _layer(f"{slots}.norm_inputs", f"{its}.norm_inputs") + _layer(f"{slots}.norm_slots", f"{its}.norm_slots")
+    for name in ("query", "key", "value"):
+        rules.append(Rule(f"{slots}.to_{name}.weight", (f"{its}.project_{name[0]}.weight",), _same))
+    for name, suffix in (("from_input", "ih"), ("from_state", "hh")):
+        rules.append(Rule(f"{slots}.gru.{name}.weight", (f"{its}.gru.gru.weight_{suffix}",), _diagonal_of_gates))
+        rules.append(Rule(f"{slots}.gru.{name}.bias", (f"{its}.gru.gru.bias_{suffix}",), _gates_of_blocks))
+    rules += _block_linear(f"{slots}.mlp.hidden", f"{its}.mlp.0") + _block_linear(f"{slots}.mlp.out", f"{its}.mlp.2")
+    if learned:
+        return [*rules, Rule(f"{slots}.initial_slots", (f"{its}.learned_init_slots.weight",), _same)]
+    return [
+        *rules,
+        Rule(f"{slots}.initial_mean", (f"{its}.slot_mu",), _vector),
+        Rule(f"{slots}.initial_log_std", (f"{its}.slot_log_sigma",), _vector),
+    ]
+
+
+def quantizer_rules(ours: str = "", attention: str = "nlotm") -> list[Rule]:
+    """Of `SemanticVectorQuantizer`."""
+    official = f"image_encoder.{attention}.prototype_memory."
+    names = {"codebook": "mem.weight", "ema_sum": "_ema_w", "ema_count": "_ema_cluster_size"}
+    return [Rule(f"{ours}{name}", (f"{official}{theirs}",), _of_codes) for name, theirs in names.items()]
+
+
+def memory_rules(ours: str = "", attention: str = "nlotm") -> list[Rule]:
+    """Of `PrototypeMemory`."""
+    official = f"image_encoder.{attention}.prototype_memory."
+    rules = [Rule(f"{ours}prototypes", (f"{official}mem_params",), _of_prototypes)]
+    for number in (0, 2, 4, 6):
+        rules += _layer(f"{ours}mlp.{number}", f"{official}mem_proj.{number}")
     return rules

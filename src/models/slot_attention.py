@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..utils.distributed import own_rows, world_size
 from .backbone import Backbone
 from .block_layers import BlockGRUCell, BlockMLP
 from .checks import require_choice, require_divisible, require_positive
@@ -128,12 +129,9 @@ class SlotAttention(nn.Module):
 
         `noise` (B, N, D) takes the place of the standard normal draw of sampled slots; learned slots refuse it.
         """
-        inputs = self.norm_inputs(inputs)
-        salience = None if self.to_salience is None else self.to_salience(inputs)
         with torch.autocast(inputs.device.type, enabled=False):  # small products, and a softmax that needs float32
-            inputs = inputs.float()
-            if salience is not None:
-                salience = torch.sigmoid(salience.float()).mT  # (B, 1, L)
+            inputs = self.norm_inputs(inputs.float())
+            salience = None if self.to_salience is None else torch.sigmoid(self.to_salience(inputs)).mT  # (B, 1, L)
             scene = (inputs, salience, quantizer)
             slots = initial = self._initial_slots(inputs.shape[0], noise)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.implicit):
@@ -151,10 +149,10 @@ class SlotAttention(nn.Module):
         quantizer: SemanticVectorQuantizer | PrototypeMemory | None,
         last: bool,
     ) -> Slots:
-        # Keys and values are linear in the inputs, so N queries go to the inputs, and N means to the values, in the
-        # place of L ≫ N inputs to keys and values.
-        query = self.to_query(self.norm_slots(slots)) * self.slot_dim**-0.5
-        logits = (query @ self.to_key.weight) @ inputs.mT
+        # Query · (key map · input) = (query · key map) · input, and the mean of mapped inputs is the mapped mean: so it
+        # is a few slots that pass through both maps, not all the inputs.
+        queries = self.to_query(self.norm_slots(slots)) * self.slot_dim**-0.5
+        logits = queries @ self.to_key.weight @ inputs.mT
         attention = torch.softmax(logits, dim=1)  # (B, N, L), over slots: they compete
         if self.inhibition:
             claimed = claimed_by_larger(attention, 1 if salience is None else salience)
@@ -181,12 +179,17 @@ class SlotAttention(nn.Module):
                 raise ValueError("learned initial slots take no noise: leave it out, or use slot_init='random'")
             return self.initial_slots.expand(shape)
         if noise is None:
-            noise = torch.randn(shape, device=self.eval_noise.device) if self.training else self.eval_noise
+            noise = self._draw_noise(batch_size) if self.training else self.eval_noise
         elif noise.shape != shape:
             raise ValueError(f"noise had shape {tuple(noise.shape)} but expected {shape}")
         if self.slot_init == "learned_noisy":
             return (self.initial_slots + noise).expand(shape)
         return self.initial_mean + self.initial_log_std.exp() * noise
+
+    def _draw_noise(self, batch_size: int) -> Tensor:
+        """Standard normal (B, N, D), of this process's scenes among those of all."""
+        shape = (batch_size * world_size(), self.num_slots, self.slot_dim)
+        return own_rows(torch.randn(shape, device=self.eval_noise.device))
 
 
 def claimed_by_larger(attention: Tensor, salience: Tensor | float) -> Tensor:

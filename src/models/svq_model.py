@@ -150,9 +150,9 @@ class SVQ(CodeModel):
             attention: (B, N, h·w), slot attention's own masks on the feature grid, summing to 1 over the slots.
             commitment_loss: scalar, raw.
             sketch: (B, in_channels, H, W), of the cross-attention decoder; in training mode only.
-            token_loss, dvae_loss: scalars, of the transformer decoder, see `TokenDecoder.losses`. Its `recon` is painted
-                in eval mode only, while `decoder.paints` is true; its masks are slot attention's, and its slots' pictures
-                the image under them.
+            token_loss, dvae_loss: scalars, of the transformer decoder, see `TokenDecoder.losses`. Its `recon` is
+                painted in eval mode only, while `decoder.paints` is true; its masks are slot attention's, and its
+                slots' pictures the image under them.
         """
         found = self.find_slots(image)
         decoded = self.decoder(found.quantized, image)
@@ -291,16 +291,15 @@ class SVQ(CodeModel):
         tokens = self.config["decoder"] == "transformer"
         painted = ("token_loss", "dvae_loss") if tokens else ("recon",)
         self._require_outputs(image, outputs, *painted, "commitment_loss")
-        if commitment_loss_weight is None:
-            commitment_loss_weight = self.config["commitment_cost"]
-        require_weight(recon_loss_weight=recon_loss_weight, commitment_loss_weight=commitment_loss_weight)
+        weight: float = self.config["commitment_cost"] if commitment_loss_weight is None else commitment_loss_weight
+        require_weight(recon_loss_weight=recon_loss_weight, commitment_loss_weight=weight)
         if tokens:
             terms = {"dvae_loss": outputs["dvae_loss"], "token_loss": outputs["token_loss"]}
         else:
             terms = {"recon_loss": F.mse_loss(outputs["recon"], image)}
         loss = recon_loss_weight * torch.stack(list(terms.values())).sum()
         terms["commitment_loss"] = outputs["commitment_loss"]
-        loss = loss + commitment_loss_weight * terms["commitment_loss"]
+        loss = loss + weight * terms["commitment_loss"]
         if "sketch" in outputs:
             terms["sketch_loss"] = F.mse_loss(outputs["sketch"], image)
             loss = loss + recon_loss_weight * self.decoder.sketch_weight * terms["sketch_loss"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..utils.distributed import gather_rows, own_rows, same_everywhere, world_size
 from .block_layers import BlockLinear
 from .checks import require_codes, require_divisible, require_positive
 
@@ -27,7 +27,8 @@ class SemanticVectorQuantizer(nn.Module):
     The codebooks learn by exponential moving averages of the blocks assigned to each code (van den Oord et al. 2017,
     appendix A.1), not by gradients. They are filled with the first blocks seen in training, over several batches if
     one is smaller than a codebook. A code used less than `revive_below` times its fair share (1/K of the blocks) is
-    moved onto a random current block, together with its moving averages, so that it starts afresh.
+    moved onto a random current block, together with its moving averages, so that it starts afresh. Several processes
+    learn the same codebooks, from the blocks of all of them.
 
     Args:
         num_slots: N, slots an image. Checked against the input.
@@ -96,20 +97,23 @@ class SemanticVectorQuantizer(nn.Module):
             raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
         with torch.autocast(slots.device.type, enabled=False):  # distances and sums need float32
             blocks = self.to_code(slots.float().unflatten(-1, (self.num_codebooks, -1)))  # (B, N, M, C)
-            flat = blocks.detach().flatten(0, 1).transpose(0, 1)  # (M, B·N, C)
+            flat = _by_book(blocks.detach())  # (M, B·N, C)
+            seen = _by_book(gather_rows(blocks.detach())) if self.training else flat  # by all processes
             if self.training:
-                self._fill(flat)
+                self._fill(seen)
             codes = self._nearest(flat)  # (M, B·N)
             nearest = self._lookup(codes).transpose(0, 1).view_as(blocks)
             commitment = F.mse_loss(blocks, nearest)
+            codes = codes.T.view(blocks.shape[:-1])  # (B, N, M)
             if self.training:
-                self._learn(flat, codes)
+                self._learn(seen, _by_book(gather_rows(codes)))
             moved = nearest - blocks
             if self.training:
-                coded = torch.rand(len(blocks), 1, 1, 1, device=blocks.device) >= self.bypass
+                draws = torch.rand(len(blocks) * world_size(), 1, 1, 1, device=blocks.device)
+                coded = own_rows(draws) >= self.bypass
                 moved = self.strength * coded * moved
             quantized = self.from_code(blocks + moved.detach())  # straight-through estimator
-        return Quantized(quantized.flatten(-2), codes.T.view(blocks.shape[:-1]), commitment)
+        return Quantized(quantized.flatten(-2), codes, commitment)
 
     def embed(self, codes: Tensor) -> Tensor:
         """The slots (B, N, D) that `codes` (B, N, M) stand for, as float32: the second half of `forward`."""
@@ -137,7 +141,7 @@ class SemanticVectorQuantizer(nn.Module):
         count = min(self.codebook_size - filled, flat.shape[1])
         if count == 0:
             return
-        fair_use = flat.shape[1] * _num_processes() / self.codebook_size
+        fair_use = flat.shape[1] / self.codebook_size
         new = slice(filled, filled + count)
         self.codebook[:, new] = self._random_blocks(flat, count)
         self.ema_sum[:, new] = self.codebook[:, new] * fair_use
@@ -149,9 +153,6 @@ class SemanticVectorQuantizer(nn.Module):
         """One step of the moving averages, then the revival of dead codes. `flat` (M, T, C), `codes` (M, T)."""
         count = torch.zeros_like(self.ema_count).scatter_add_(1, codes, torch.ones_like(codes, dtype=torch.float32))
         total = torch.zeros_like(self.ema_sum).scatter_add_(1, codes.unsqueeze(-1).expand_as(flat), flat)
-        if _num_processes() > 1:
-            dist.all_reduce(count)
-            dist.all_reduce(total)
         self.ema_count.lerp_(count, 1 - self.decay)
         self.ema_sum.lerp_(total, 1 - self.decay)
         # Laplace smoothing keeps a code that lost all its blocks finite.
@@ -168,19 +169,17 @@ class SemanticVectorQuantizer(nn.Module):
             self.ema_count.copy_(torch.where(dead.squeeze(-1), fair_use, self.ema_count))
 
     def _random_blocks(self, flat: Tensor, count: int) -> Tensor:
-        """`count` current blocks of each codebook, (M, count, C); the same ones in every process."""
+        """`count` current blocks of each codebook, (M, count, C)."""
         if count <= flat.shape[1]:
             chosen = torch.randperm(flat.shape[1], device=flat.device)[:count]
         else:
             chosen = torch.randint(flat.shape[1], (count,), device=flat.device)
-        blocks = flat[:, chosen].contiguous()
-        if _num_processes() > 1:
-            dist.broadcast(blocks, src=0)
-        return blocks
+        return flat[:, same_everywhere(chosen)]
 
     def extra_repr(self) -> str:
         return f"M={self.num_codebooks}, K={self.codebook_size}, C={self.code_dim}, D={self.slot_dim}"
 
 
-def _num_processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+def _by_book(values: Tensor) -> Tensor:
+    """(B, N, M, ...) → (M, B·N, ...)."""
+    return values.flatten(0, 1).transpose(0, 1)

@@ -52,4 +52,4 @@ class Board:
             self.writer.add_scalar(f"{name}/perplexity", float(use.perplexity[block]), step)
             self.writer.add_scalar(f"{name}/share_used", float(use.share[block]), step)
             codes = torch.arange(len(row)).repeat_interleave(row)
-            self.writer.add_histogram(f"{name}/codes", codes, step, bins=min(len(row), 256))
+            self.writer.add_histogram(f"{name}/codes", codes, step, bins="auto")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..configs.errors import CommandError
 from ..configs.schema import TrainingConfig
+from ..utils.distributed import mean_over_processes
 from ..utils.progress import progress_bar
 from .checkpoint import restore_rng
 from .schedule import learning_rate_at
@@ -23,10 +24,10 @@ class Phase:
     """One phase of training.
 
     Args:
-        seed: of what is drawn while training.
+        seed: of what is drawn while training; the same in all processes, see `utils.distributed`.
         model: the module whose weights are trained, set up by Fabric.
         batches: from the first step on, without end.
-        loss: the loss of a batch, and its terms.
+        loss: the loss of this process's share of a batch, and its terms.
         validate: the validation metrics; "loss" is the objective that chooses the best model.
         illustrate: draws pictures into TensorBoard.
         learning_rate: peak of the optimiser's groups, where a group has none of its own under "peak"; a group whose
@@ -63,7 +64,7 @@ def run_phase(phase: Phase, session: Session) -> None:
     if fabric.global_rank < len(state.rng):
         restore_rng(state.rng[fabric.global_rank])
     else:
-        seed_everything(phase.seed + fabric.global_rank, verbose=False)
+        seed_everything(phase.seed, verbose=False)
 
     with progress_bar(phase.name, phase.steps, state.step, enabled=fabric.is_global_zero) as bar:
         live: dict[str, float] = {}
@@ -80,10 +81,11 @@ def run_phase(phase: Phase, session: Session) -> None:
             state.step = step + 1
             last = state.step == phase.steps
             if state.step % every.log_every == 0 or last:
+                metrics = mean_over_processes(metrics, fabric.device)
                 live = metrics | {key: value for key, value in live.items() if key == "val_loss"}
                 session.board.scalars(phase.name, {**metrics, "learning_rate": rate, "gradient_norm": norm}, state.step)
             if state.step % every.eval_every == 0 or last:
-                validation = phase.validate()
+                validation = mean_over_processes(phase.validate(), fabric.device)  # so that they agree on the best
                 phase.model.train()
                 _require_finite(phase, session, state.step, validation_loss=validation["loss"])
                 session.board.scalars(phase.name, {f"val_{k}": v for k, v in validation.items()}, state.step)

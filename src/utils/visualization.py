@@ -73,7 +73,7 @@ def reconstruction_grid(
     Args:
         images, recons: (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
         masks: (B, N, 1, H, W), each slot's share of each pixel in [0, 1].
-        slot_images: (B, N, C, H, W), what each slot paints where it is seen. A model without slots has neither masks nor these.
+        slot_images: (B, N, C, H, W), what each slot paints where it is seen. None, as masks, of a model without slots.
         num_images: scenes shown, at most: the first of the batch.
         dpi: figure pixels an inch; ``save_figure`` keeps it.
 
@@ -87,7 +87,7 @@ def reconstruction_grid(
     labels = ["input", "reconstruction"]
     if masks is None or slot_images is None:
         if masks is not slot_images:
-            raise ValueError("only one of masks and slot_images was given but expected both, or none of a model without")
+            raise ValueError("one of masks and slot_images was None but expected both, for a model without slots")
         return _picture_grid(rows, dpi, title, row_labels=labels)
     num_slots = _mask_slots(masks, shape)
     _expect("slot_images", slot_images, (shape[0], num_slots, *shape[1:]))

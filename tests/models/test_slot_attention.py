@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from slot_attention import SlotAttention as ReferenceSlotAttention
 from torch import Tensor
 
+from benchmarks.peers import peer_slot_attention
 from src.models.position import coordinate_grid, fourier_features
 from src.models.slot_attention import SlotAttention, SlotAttentionEncoder, claimed_by_larger
 from src.models.vector_quantizer import SemanticVectorQuantizer
@@ -44,41 +44,10 @@ def make_quantizer(num_codebooks: int = 2) -> SemanticVectorQuantizer:
 # ---------------------------------------------------------------- references
 
 
-def copy_into_reference(attention: SlotAttention) -> ReferenceSlotAttention:
-    """The `slot-attention` package's module with the same weights; its extra biases are zero."""
-    reference = ReferenceSlotAttention(
-        num_slots=SLOTS, dim=DIM, iters=attention.num_iterations, eps=1e-8, hidden_dim=16
-    )
-    pairs = {
-        "norm_input.weight": attention.norm_inputs.weight,
-        "norm_input.bias": attention.norm_inputs.bias,
-        "norm_slots.weight": attention.norm_slots.weight,
-        "norm_slots.bias": attention.norm_slots.bias,
-        "norm_pre_ff.weight": torch.ones(DIM),
-        "norm_pre_ff.bias": torch.zeros(DIM),
-        "to_q.weight": attention.to_query.weight,
-        "to_k.weight": attention.to_key.weight,
-        "to_v.weight": attention.to_value.weight,
-        **{f"to_{role}.bias": torch.zeros(DIM) for role in "qkv"},
-        "slots_mu": attention.initial_mean[None, None],
-        "slots_logsigma": attention.initial_log_std[None, None],
-        "gru.weight_ih": attention.gru.from_input.weight[0].T,
-        "gru.weight_hh": attention.gru.from_state.weight[0].T,
-        "gru.bias_ih": attention.gru.from_input.bias[0],
-        "gru.bias_hh": attention.gru.from_state.bias[0],
-        "mlp.0.weight": attention.mlp.hidden.weight[0].T,
-        "mlp.0.bias": attention.mlp.hidden.bias[0],
-        "mlp.2.weight": attention.mlp.out.weight[0].T,
-        "mlp.2.bias": attention.mlp.out.bias[0],
-    }
-    reference.load_state_dict({name: tensor.detach().clone() for name, tensor in pairs.items()})
-    return reference
-
-
 @pytest.mark.parametrize("num_iterations", [1, 3])
 def test_equals_the_slot_attention_package(num_iterations: int) -> None:
     attention = make_attention(num_iterations=num_iterations, **PUBLISHED)
-    reference = copy_into_reference(attention)
+    reference = peer_slot_attention(attention)
     inputs, weights = torch.randn(BATCH, LENGTH, DIM), torch.randn(BATCH, SLOTS, DIM)
     torch.manual_seed(5)
     slots = attention(inputs).slots

@@ -1,0 +1,66 @@
+"""Everything that `python -m benchmarks.speed` measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from src.training.checkpoint import AUTOENCODER, PRIOR
+
+from .data_loading import measure_loading
+from .measurement import Measurement
+from .quantizer import measure_quantizer
+from .slot_attention import measure_slot_attention
+from .train_step import measure_step
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Args:
+        name: for `--only`, and where the results have it.
+        what: is measured, with its sizes.
+        measure: measures it in so many rounds.
+        against: what it is compared with, if anything.
+        bar: what it must reach, if anything.
+    """
+
+    name: str
+    what: str
+    measure: Callable[[int], Measurement]
+    against: str = ""
+    bar: str = ""
+
+
+ROWS = (
+    Row(
+        "quantizer",
+        "quantizer, forward and moving averages: 40 × 4 slots, M=16, K=64, C=128",
+        measure_quantizer,
+        against="`vector-quantize-pytorch`, one codebook a head",
+        bar="≥ 2 ×",
+    ),
+    Row(
+        "slot_attention",
+        "slot attention, forward and backward: batch 16, 4,096 inputs of width 64, 7 slots, 3 iterations",
+        measure_slot_attention,
+        against="`slot-attention`",
+        bar="≥ 1.3 ×",
+    ),
+    Row("autoencoder_step", "training step of the default autoencoder", partial(measure_step, name=AUTOENCODER)),
+    Row("prior_step", "training step of the default prior", partial(measure_step, name=PRIOR)),
+    Row(
+        "loading",
+        "batches of 64×64 pictures in memory, gathered by the training process",
+        measure_loading,
+        against="training step of the default autoencoder",
+    ),
+    Row(
+        "loading_workers",
+        "the same, gathered by two workers",
+        partial(measure_loading, num_workers=2),
+        against="training step of the default autoencoder",
+    ),
+)

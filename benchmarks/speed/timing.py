@@ -1,0 +1,64 @@
+"""Times that can be compared on a machine that others use too: everything in turn, and ratios within a round."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch.utils.flop_counter import FlopCounterMode
+
+Call = Callable[[], object]
+
+
+def interleave(calls: Mapping[str, Call], rounds: int, at_least: float = 0.05) -> dict[str, list[float]]:
+    """Seconds of one call of each function, a list over the rounds.
+
+    In every round each function runs once, in an order that turns from round to round; a function that returns sooner
+    than `at_least` seconds is called several times in a row. Before the first round each runs twice, unmeasured.
+    """
+    repeats = {}
+    for name, call in calls.items():
+        call()
+        repeats[name] = max(1, math.ceil(at_least / _seconds(call, 1)))
+    names = list(calls)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            seconds[name].append(_seconds(calls[name], repeats[name]))
+    return seconds
+
+
+def _seconds(call: Call, repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the rounds."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> Spread:
+    """`slow` / `fast`, round by round."""
+    return Spread.of([a / b for a, b in zip(slow, fast, strict=True)])
+
+
+def count_flop(call: Call) -> int:
+    """Floating-point operations of the matrix products and convolutions in one call, backward passes included."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
