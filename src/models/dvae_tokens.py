@@ -58,4 +58,4 @@ class DVAETokens(CodeModel):
         """The weights by part."""
         encoder = list(self.dvae.encoder.parameters())
         known = {id(weights) for weights in encoder}
-        return {"encoder": encoder, "decoder": [each for each in self.parameters() if id(each) not in known]}
+        return {"encoder": encoder, "decoder": [each for each in self.dvae.parameters() if id(each) not in known]}
