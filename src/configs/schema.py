@@ -14,9 +14,9 @@ from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
 
-DRAWN = ("shapes", "multi_dsprites")  # data sets without an end; the others are as large as their files
+DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end; the others are as large as their files
 DATASETS = (*DRAWN,)
-BACKGROUNDS = ("black", "random")
+BACKGROUNDS = ("black", "random", "textured")
 DECODERS = ("cross_attention", "cnn")
 SLOT_INITS = ("random", "learned")
 QUANTIZE_AT = ("last", "every")

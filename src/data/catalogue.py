@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .base import SceneDataset
+from .sprites import SpritesDataset
 from .toy_datasets import DATASETS as TOYS
-from .toy_datasets import make_dataset
 
-DATASETS = (*TOYS,)
+DRAWN = {**TOYS, SpritesDataset.name: SpritesDataset}
+DATASETS = (*DRAWN,)
 
 
 def open_split(
@@ -43,8 +44,7 @@ def open_split(
         raise ValueError(f"data set {name!r} is unknown; choose one of: {', '.join(DATASETS)}")
     if num_images is None:
         raise ValueError(f"{name} is drawn, without end; give a number of images instead of null")
-    return make_dataset(
-        name,
+    return DRAWN[name](
         num_samples=num_images,
         image_size=image_size,
         max_shapes=max_shapes,

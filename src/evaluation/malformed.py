@@ -94,7 +94,7 @@ class LayerPool:
             for k in range(dataset.max_shapes):
                 one = {key: value[:, k : k + 1] for key, value in vars(part).items() if key != "background"}
                 single = Scenes(**one, background=part.background)
-                ones, zeros = np.ones((len(part), 1, 1)), np.zeros((len(part), 1))
+                ones, zeros = np.ones((len(part), 1, 1)), np.zeros((len(part), 1, 1, 1))
                 alone.append(torch.from_numpy(paint(dataset.family, single, size, ones, zeros)))
             parts.append((to_judge_size(torch.cat(alone, dim=1)).clamp(0, 1) * 255).round().to(torch.uint8))
         self.coverage = torch.cat(parts).to(device)  # (P, S, H, W) uint8
