@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .odd_one_out import assign, patterns
+from .odd_one_out import assign, obeys_rule, patterns
 from .scenes import COLOUR, COLOUR_NAMES, COLOUR_VALUES, SHAPE, SIZE, Family, Scenes, X, Y, choose, image_keys, uniform
 from .sprite_shapes import SPRITES
 from .textures import textures
@@ -75,11 +75,16 @@ class SpritesDataset(ToyDataset):
     colour_names = (*COLOUR_NAMES, "white")
     backgrounds = ("black", "textured")
     max_shapes_range = (3, 4)
+    rule = staticmethod(obeys_rule)
     scene_chunk = 8192
 
     def __init__(self, *args: Any, subset: str = "all", ruled: bool = True, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.subset, self.ruled = check_choice("subset", subset, tuple(SUBSETS)), bool(ruled)
+
+    @property
+    def min_shapes(self) -> int:
+        return self.max_shapes
 
     def sample(self, indices: np.ndarray) -> Scenes:
         keys, objects = self._keys(indices), self.max_shapes
@@ -119,6 +124,9 @@ class SpritesDataset(ToyDataset):
 
     def of_split(self, split: str, count: int) -> SpritesDataset:
         return self._like(split, count, subset=self.subset, ruled=self.ruled)
+
+    def unruled(self, split: str, count: int) -> SpritesDataset:
+        return self._like(split, count, ruled=False)
 
     def _like(self, split: str, count: int, **settings: Any) -> SpritesDataset:
         return type(self)(count, self.image_size, self.max_shapes, split, self.seed, self.background, **settings)

@@ -6,7 +6,7 @@ rendering.py; both are frozen, see docs/data.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class ToyDataset(SceneDataset):
     colour_names: tuple[str, ...] = COLOUR_NAMES
     backgrounds: tuple[str, ...] = ("black", "random")
     max_shapes_range: tuple[int, int] = (1, MAX_OBJECTS)
+    rule: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # (shape, colour, present) -> does a scene obey it
     scene_chunk: int = 512  # scenes sampled at once; bounds the memory of the visibility test
     has_instances = has_factors = True
     scored_factors = ("colour", "shape", "size", "x", "y")  # rotation says nothing where a shape has all symmetries
@@ -88,6 +89,11 @@ class ToyDataset(SceneDataset):
         self._images: Tensor | None = None
         self._instances: Tensor | None = None
         self._factors: dict[str, Tensor] | None = None
+
+    @property
+    def min_shapes(self) -> int:
+        """Fewest objects of a scene."""
+        return 1
 
     @property
     def shape_names(self) -> tuple[str, ...]:
@@ -181,6 +187,10 @@ class ToyDataset(SceneDataset):
     def of_split(self, split: str, count: int) -> ToyDataset:
         """`count` scenes of the same definition, of the given split."""
         return type(self)(count, self.image_size, self.max_shapes, split, self.seed, self.background)
+
+    def unruled(self, split: str, count: int) -> ToyDataset:
+        """As `of_split`, but every object's shape and colour are drawn without regard to the others'."""
+        return self.of_split(split, count)
 
     def prepare(self, show: bool = False) -> ToyDataset:
         """Render now what ``ds[i]`` needs, so that workers started later share it; returns the data set."""
