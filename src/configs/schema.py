@@ -14,8 +14,9 @@ from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
 
-DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end; the others are as large as their files
-DATASETS = (*DRAWN,)
+DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end
+FILES = ("folder", "clevr", "sysbinder")  # as large as what is found at data.path
+DATASETS = (*DRAWN, *FILES)
 BACKGROUNDS = ("black", "random", "textured")
 DECODERS = ("cross_attention", "cnn")
 SLOT_INITS = ("random", "learned")
@@ -262,7 +263,7 @@ def check_together(config: TrainConfig) -> None:
 
 def _check_source(data: DataConfig) -> None:
     """Scenes that are drawn need a number of them, those in files a path."""
-    if data.name not in DRAWN:
+    if data.name in FILES:
         if data.path is None:
             raise ConfigError(f"data.path is missing; say where the pictures of {data.name} are, as data.path=<folder>")
         return
