@@ -22,7 +22,7 @@ from src.configs import launch, schema
 from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
 from src.configs.schema import GenerateConfig, TrainConfig
-from src.data import catalogue, toy_datasets
+from src.data import catalogue
 from src.models import slot_attention, slot_decoder
 from src.models.svq_model import SVQ
 from src.training import finish, run
@@ -97,8 +97,8 @@ def test_every_choice_trains_two_steps(tmp_path, override):
 
 def test_choices_and_arguments_are_those_of_the_code():
     assert catalogue.DATASETS == schema.DATASETS
-    assert tuple(toy_datasets.DATASETS) == schema.DRAWN and tuple(catalogue.FILES) == schema.FILES
-    assert schema.BACKGROUNDS == toy_datasets.BACKGROUNDS
+    assert tuple(catalogue.DRAWN) == schema.DRAWN and tuple(catalogue.FILES) == schema.FILES
+    assert set(schema.BACKGROUNDS) == {name for kind in catalogue.DRAWN.values() for name in kind.backgrounds}
     assert schema.DECODERS == slot_decoder.DECODERS
     assert schema.SLOT_INITS == slot_attention.SLOT_INITS and schema.QUANTIZE_AT == slot_attention.QUANTIZE_AT
     assert schema.DEVICES == precision.DEVICES and schema.PRECISIONS == precision.PRECISIONS

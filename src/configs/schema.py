@@ -14,10 +14,10 @@ from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
 
-DRAWN = ("shapes", "multi_dsprites")  # data sets without an end
+DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end
 FILES = ("folder", "clevr", "sysbinder")  # as large as what is found at data.path
 DATASETS = (*DRAWN, *FILES)
-BACKGROUNDS = ("black", "random")
+BACKGROUNDS = ("black", "random", "textured")
 MODELS = ("svq",)
 DECODERS = ("cross_attention", "cnn", "transformer")
 SLOT_INITS = ("random", "learned", "learned_noisy")

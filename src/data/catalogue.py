@@ -5,12 +5,13 @@ from __future__ import annotations
 from .base import SceneDataset
 from .clevr_files import ClevrFiles
 from .image_folder import CACHE_DIR, ImageFolder
+from .sprites import SpritesDataset
 from .sysbinder_files import SysBinderFiles
 from .toy_datasets import DATASETS as TOYS
-from .toy_datasets import make_dataset
 
+DRAWN = {**TOYS, SpritesDataset.name: SpritesDataset}
 FILES: dict[str, type[ImageFolder]] = {"folder": ImageFolder, "clevr": ClevrFiles, "sysbinder": SysBinderFiles}
-DATASETS = (*TOYS, *FILES)
+DATASETS = (*DRAWN, *FILES)
 
 
 def open_split(
@@ -51,8 +52,7 @@ def open_split(
         return FILES[name](path, split, image_size, num_images, skip_bad, cache_dir)
     if num_images is None:
         raise ValueError(f"{name} is drawn, without end; give a number of images instead of null")
-    return make_dataset(
-        name,
+    return DRAWN[name](
         num_samples=num_images,
         image_size=image_size,
         max_shapes=max_shapes,
