@@ -14,7 +14,8 @@ from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
 
-DATASETS = ("shapes", "multi_dsprites")
+DRAWN = ("shapes", "multi_dsprites")  # data sets without an end; the others are as large as their files
+DATASETS = (*DRAWN,)
 BACKGROUNDS = ("black", "random")
 DECODERS = ("cross_attention", "cnn")
 SLOT_INITS = ("random", "learned")
@@ -52,10 +53,13 @@ class DataConfig:
     image_size: int = _at_least(16, 1024)
     max_shapes: int = _at_least(1, 8)
     background: str = _one_of(*BACKGROUNDS)
-    num_train: int = _at_least(1)
-    num_val: int = _at_least(1)
-    num_test: int = _at_least(1)
+    num_train: int | None = _at_least(1)
+    num_val: int | None = _at_least(1)
+    num_test: int | None = _at_least(1)
     seed: int = _at_least(0, MAX_SEED)
+    path: str | None = _path()
+    skip_bad: bool
+    cache_dir: str = _path()
     num_workers: int = _at_least(0)
 
 
@@ -233,6 +237,7 @@ def check_together(config: TrainConfig) -> None:
         ConfigError: naming the keys, their values and what was expected.
     """
     data, model, training = config.data, config.model, config.training
+    _check_source(data)
     if model.image_size != data.image_size:
         raise ConfigError(
             f"model.image_size={model.image_size} but data.image_size={data.image_size}; set data.image_size alone, "
@@ -249,7 +254,22 @@ def check_together(config: TrainConfig) -> None:
     if training.prior.steps:
         batches["training.prior.batch_size"] = training.prior.batch_size
     for key, size in batches.items():
-        if size > data.num_train:
+        if data.num_train is not None and size > data.num_train:
             raise ConfigError(
                 f"{key}={size} exceeds data.num_train={data.num_train}; lower it, or raise data.num_train"
             )
+
+
+def _check_source(data: DataConfig) -> None:
+    """Scenes that are drawn need a number of them, those in files a path."""
+    if data.name not in DRAWN:
+        if data.path is None:
+            raise ConfigError(f"data.path is missing; say where the pictures of {data.name} are, as data.path=<folder>")
+        return
+    if data.path is not None:
+        raise ConfigError(
+            f"data.path={data.path} is read by nothing: {data.name} is drawn; choose data=folder for files"
+        )
+    for split in ("train", "val", "test"):
+        if getattr(data, f"num_{split}") is None:
+            raise ConfigError(f"data.num_{split}=null means all there is, but {data.name} has no end; give a number")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SPLITS = ("train", "val", "test")
+from .base import SPLITS
+
 MAX_OBJECTS = 8
 
 # Pure, saturated colours: every channel is exactly 0 or 1, so a uint8 image stores them without error.

@@ -6,18 +6,18 @@ rendering.py; both are frozen, see docs/data.md.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from . import rendering
-from .scenes import COLOUR_NAMES, COLOUR_VALUES, MAX_OBJECTS, SPLITS, Family, Scenes, Shape, sample_scenes
+from .base import SPLITS, SceneDataset
+from .scenes import COLOUR_NAMES, COLOUR_VALUES, MAX_OBJECTS, Family, Scenes, Shape, sample_scenes
 
 BACKGROUNDS = ("black", "random")
 MIN_IMAGE_SIZE = 16
@@ -40,7 +40,7 @@ def _check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
-class ToyDataset(Dataset):
+class ToyDataset(SceneDataset):
     """Rendered scenes of 1 to ``max_shapes`` coloured objects; the base of the two data sets below.
 
     ``ds[i]`` is a float32 image (3, H, W) in [0, 1]. With ``ground_truth=True`` it is a dict instead:
@@ -63,6 +63,8 @@ class ToyDataset(Dataset):
     name: str
     family: Family
     colour_names: tuple[str, ...] = COLOUR_NAMES
+    has_instances = has_factors = True
+    scored_factors = ("colour", "shape", "size", "x", "y")  # rotation says nothing where a shape has all symmetries
 
     def __init__(
         self,
@@ -90,6 +92,10 @@ class ToyDataset(Dataset):
     def shape_names(self) -> tuple[str, ...]:
         """Names of the shape indices."""
         return tuple(shape.name for shape in self.family.shapes)
+
+    @property
+    def class_names(self) -> Mapping[str, tuple[str, ...]]:
+        return {"shape": self.shape_names, "colour": self.colour_names}
 
     @property
     def colour_values(self) -> Tensor:
@@ -149,21 +155,6 @@ class ToyDataset(Dataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([self._row(index)])[0]
-
-    def _row(self, index: int) -> int:
-        """The row of sample `index`, which may count from the end; raises TypeError or IndexError."""
-        try:
-            row = operator.index(index)
-        except TypeError as error:
-            raise TypeError(
-                f"index {index!r} is not an integer; use ds[i], or ds.images for several at once"
-            ) from error
-        if not -self.num_samples <= row < self.num_samples:
-            raise IndexError(f"index {row} is out of range for {self.num_samples} samples")
-        return row % self.num_samples
-
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Several samples at once; DataLoader fetches a batch through this."""
         index = torch.as_tensor(indices)
@@ -174,9 +165,17 @@ class ToyDataset(Dataset):
         arrays.update({key: value[index] for key, value in self.factors.items()})
         return [{key: value[row] for key, value in arrays.items()} for row in range(len(images))]
 
-    def prepare(self) -> ToyDataset:
+    def first(self, count: int) -> ToyDataset:
+        """Drawn anew: scene i never depends on how many there are, and the masks of the others stay undrawn."""
+        return self if len(self) <= count else self.of_split(self.split, count)
+
+    def of_split(self, split: str, count: int) -> ToyDataset:
+        """`count` scenes of the same definition, of the given split."""
+        return type(self)(count, self.image_size, self.max_shapes, split, self.seed, self.background)
+
+    def prepare(self, show: bool = False) -> ToyDataset:
         """Render now what ``ds[i]`` needs, so that workers started later share it; returns the data set."""
-        _ = self.images
+        super().prepare(show)
         if self.ground_truth:
             _ = self.instances, self.factors
         return self

@@ -25,7 +25,6 @@ from ..utils.progress import progress_bar
 from .attribute_network import GRID, AttributeNetwork, read_images
 from .intervals import share
 from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
-from .toy_scenes import definition, of_split
 
 # Networks of the usual data sets, made by `python -m benchmarks.attribute_networks`: everybody's scenes are judged by
 # the same one, and nobody waits for it.
@@ -125,7 +124,7 @@ def train(
     """Fits the network, in place, to scenes of the train split; returns it in eval mode."""
     generator = torch.Generator(device).manual_seed(seed)
     _initialise(network, seed)
-    pool = LayerPool(of_split(dataset, "train", PLACEMENTS), device)
+    pool = LayerPool(dataset.of_split("train", PLACEMENTS), device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=max(steps, 2), pct_start=0.15)
     network.train()
@@ -218,7 +217,7 @@ def measure(network: AttributeNetwork, dataset: ToyDataset, seed: int = 0) -> di
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed + 1)
-    test = of_split(dataset, "test", TEST_SCENES)
+    test = dataset.of_split("test", TEST_SCENES)
     images = test.images.to(device)
     softened = torch.cat([degrade(part.float() / 255, generator) for part in images.split(512)])
     plain, soft = read_images(network, images), read_images(network, softened)
@@ -317,9 +316,17 @@ def _initialise(network: AttributeNetwork, seed: int) -> None:
 
 
 def network_definition(dataset: ToyDataset, seed: int = 0, steps: int | None = None) -> dict[str, Any]:
-    """All that a network depends on."""
+    """All that a network depends on; raises TypeError for data that no network is defined for."""
+    names = ("name", "image_size", "max_shapes", "seed", "background")
+    try:
+        definition = {name: getattr(dataset, name) for name in names}
+    except AttributeError as error:
+        raise TypeError(
+            f"{type(dataset).__name__} cannot be evaluated: expected a toy data set with ground truth "
+            "(ShapesDataset or MultiDspritesDataset)"
+        ) from error
     chosen = STEPS if steps is None else steps
-    return {**definition(dataset), "version": VERSION, "network_seed": seed, "steps": chosen}
+    return {**definition, "version": VERSION, "network_seed": seed, "steps": chosen}
 
 
 def file_name(wanted: dict[str, Any]) -> str:

@@ -16,8 +16,9 @@ from scipy.optimize import linear_sum_assignment
 
 from ..utils.codebook_stats import count_codes, usage
 
-FACTORS = ("colour", "shape", "size", "x", "y")
-BINS = {"size": 4, "x": 8, "y": 8}  # the continuous factors; colour and shape are classes already
+BINS = {"size": 4}  # of a continuous factor; of all others:
+MOST_BINS = 8
+DISTINCT = ("colour", "x", "y")  # factors that are to have a block each
 PERMUTATIONS = 5
 _NO_INFORMATION = 1e-9  # nats
 
@@ -32,10 +33,13 @@ def equal_frequency_bins(values: NDArray[np.floating], bins: int) -> NDArray[np.
 
 
 def factor_labels(factors: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
-    """The factors as labels >= 0: classes as they are, size in 4 bins, x and y in 8 (equal frequency)."""
+    """The factors as labels >= 0: classes (integers) as they are, size in 4 bins, other numbers in 8 (equal
+    frequency)."""
     return {
-        name: equal_frequency_bins(factors[name], BINS[name]) if name in BINS else np.asarray(factors[name], np.int64)
-        for name in FACTORS
+        name: np.asarray(values, np.int64)
+        if np.issubdtype(values.dtype, np.integer)
+        else equal_frequency_bins(values, BINS.get(name, MOST_BINS))
+        for name, values in factors.items()
     }
 
 
@@ -99,18 +103,20 @@ def block_factor_matrix(
 
 def best_distinct_blocks(
     matrix: NDArray[np.floating],
-    factors: Sequence[str] = FACTORS,
-    wanted: Sequence[str] = ("colour", "x", "y"),
+    factors: Sequence[str],
+    wanted: Sequence[str] = DISTINCT,
 ) -> dict[str, dict[str, float | int | None]]:
     """Gives each wanted factor a block of its own so that the sum of their values is largest (Hungarian).
 
     Args:
         matrix: (M, F) from `block_factor_matrix`, columns named by `factors`.
+        wanted: those that `factors` lacks are left out.
 
     Returns:
         `{factor: {"block": index, "value": float}}`; both None where the column is undefined (NaN) or, with
         fewer blocks than factors, no block is left.
     """
+    wanted = [name for name in wanted if name in factors]
     columns = [name for name in wanted if np.isfinite(matrix[:, list(factors).index(name)]).all()]
     best: dict[str, dict[str, float | int | None]] = {name: {"block": None, "value": None} for name in wanted}
     if columns:

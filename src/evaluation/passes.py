@@ -6,7 +6,7 @@ Legend: B scenes, S objects a scene, O matched objects in all, N slots, M blocks
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..data.toy_datasets import ToyDataset
-from .codes import FACTORS
+from ..data.base import SceneDataset
 from .segmentation import fg_ari, match_objects, mean_iou, segment
 
 
@@ -46,7 +45,7 @@ class Pass:
 @torch.inference_mode()
 def run_model(
     model: nn.Module,
-    dataset: ToyDataset,
+    dataset: SceneDataset,
     device: torch.device | str = "cpu",
     autocast: AbstractContextManager | None = None,
     batch_size: int = 256,
@@ -55,49 +54,66 @@ def run_model(
 ) -> Pass:
     """Runs `model`, as it is (put it into eval mode before), over all scenes of `dataset`.
 
-    Objects are matched to slots by the arg-max of the decoder's masks; one that no slot holds is left out.
+    Objects are matched to slots by the arg-max of the decoder's masks; one that no slot holds is left out. Without
+    ground truth there are no objects.
     """
-    images, instances, factors = dataset.images, dataset.instances, dataset.factors
-    number = torch.arange(1, factors["present"].shape[1] + 1, dtype=instances.dtype)
     kept: dict[str, list[Tensor]] = {}
     visible = 0
-    for start in range(0, len(images), batch_size):
-        rows = slice(start, min(start + batch_size, len(images)))
-        image = images[rows].to(device).float() / 255
+    for start in range(0, len(dataset), batch_size):
+        rows = slice(start, min(start + batch_size, len(dataset)))
+        image = dataset.images[rows].to(device).float() / 255
         with autocast or nullcontext():
             outputs = model(image)
-        true_masks = instances[rows, None] == number[:, None, None]  # (B, S, H, W)
-        predicted = segment(outputs["masks"].float().cpu())
         mse = (outputs["recon"].float() - image).square().mean(dim=(1, 2, 3)).cpu()
-        slot = match_objects(true_masks, predicted)
-        scene, k = torch.nonzero(slot >= 0, as_tuple=True)
-        at = (scene, slot[scene, k])
-        visible += int(true_masks.flatten(2).any(dim=2).sum())
-        found = {
-            "codes": outputs["codes"].cpu(),
-            "mse": mse,
-            "psnr": -10 * mse.clamp(min=1e-10).log10(),
-            "ari": fg_ari(true_masks, predicted),
-            "ari_attention": fg_ari(true_masks, _upsampled(outputs["attention"].float().cpu(), image.shape[-2:])),
-            "iou": mean_iou(true_masks, predicted),
-            "vectors": outputs["quantized"].float().cpu()[at],
-            "object_codes": outputs["codes"].cpu()[at],
-            **{name: factors[name][rows][scene, k] for name in FACTORS},
-        }
+        found = {"codes": outputs["codes"].cpu(), "mse": mse, "psnr": -10 * mse.clamp(min=1e-10).log10()}
+        if dataset.has_ground_truth:
+            true_masks = _true_masks(dataset, rows)
+            visible += int(true_masks.flatten(2).any(dim=2).sum())
+            found |= _compared(outputs, true_masks)
+            scene, k = torch.nonzero(found.pop("slot") >= 0, as_tuple=True)
+            found |= {f"factor {name}": dataset.factors[name][rows][scene, k] for name in dataset.scored_factors}
         if judge is not None:
             found["judged"] = judge(outputs["recon"].float().clamp(0, 1)).cpu()
         for name, value in found.items():
             kept.setdefault(name, []).append(value)
         on_batch(len(image))
     whole = {name: torch.cat(parts) for name, parts in kept.items()}
+    undefined = torch.full((len(dataset),), torch.nan, dtype=torch.float64)
+    nothing = torch.empty(0, 0)
     return Pass(
-        **{name: whole[name] for name in ("codes", "mse", "psnr", "ari", "ari_attention", "iou")},
+        **{name: whole[name] for name in ("codes", "mse", "psnr")},
+        **{name: whole.get(name, undefined) for name in ("ari", "ari_attention", "iou")},
         judged=whole.get("judged"),
-        vectors=whole["vectors"].numpy(),
-        object_codes=whole["object_codes"].numpy(),
-        factors={name: whole[name].numpy() for name in FACTORS},
+        vectors=whole.get("vectors", nothing).numpy(),
+        object_codes=whole.get("object_codes", nothing.long()).numpy(),
+        factors={name.removeprefix("factor "): whole[name].numpy() for name in whole if name.startswith("factor ")},
         objects=visible,
     )
+
+
+def _true_masks(dataset: SceneDataset, rows: slice) -> Tensor:
+    """The visible pixels of each object, (B, S, H, W) bool."""
+    instances = dataset.instances[rows]
+    number = torch.arange(1, dataset.factors["present"].shape[1] + 1, dtype=instances.dtype)
+    return instances[:, None] == number[:, None, None]
+
+
+def _compared(outputs: Mapping[str, Tensor], true_masks: Tensor) -> dict[str, Tensor]:
+    """The slots held against the objects: scores of the B scenes, the slot (B, S) of each object (see
+    `match_objects`), and the vectors (O, D) and codes (O, M) of those that some slot holds."""
+    predicted = segment(outputs["masks"].float().cpu())
+    slot = match_objects(true_masks, predicted)
+    scene, k = torch.nonzero(slot >= 0, as_tuple=True)
+    at = (scene, slot[scene, k])
+    attention = _upsampled(outputs["attention"].float().cpu(), true_masks.shape[-2:])
+    return {
+        "ari": fg_ari(true_masks, predicted),
+        "ari_attention": fg_ari(true_masks, attention),
+        "iou": mean_iou(true_masks, predicted),
+        "slot": slot,
+        "vectors": outputs["quantized"].float().cpu()[at],
+        "object_codes": outputs["codes"].cpu()[at],
+    }
 
 
 def _upsampled(attention: Tensor, size: torch.Size) -> Tensor:

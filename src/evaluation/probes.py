@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CLASSES = ("colour", "shape")  # scored by accuracy; size, x, y by R²
 HIDDEN = 256
 EPOCHS = 30
 BATCH = 256
@@ -34,7 +33,8 @@ def read_factors(
 
     Args:
         fit_vectors, test_vectors: (O, D) code vectors of matched slots; the objects of both sets differ.
-        fit_factors, test_factors: per factor (O,): classes >= 0 (colour, shape) or numbers (all others).
+        fit_factors, test_factors: per factor (O,): classes >= 0 (integers, scored by accuracy) or numbers
+            (floating point, scored by R²).
 
     Returns:
         per factor `{"accuracy" or "r2": score, "chance": score without looking}`; chance is the share of the
@@ -56,7 +56,7 @@ def read_factors(
     notes = []
     for name in fit_factors:
         fit_y, test_y = np.asarray(fit_factors[name]), np.asarray(test_factors[name])
-        kind = "accuracy" if name in CLASSES else "r2"
+        kind = "accuracy" if np.issubdtype(fit_y.dtype, np.integer) else "r2"
         if np.unique(fit_y).size < 2 or np.unique(test_y).size < 2:
             notes.append(f"readout: {name} has one value only in {len(fit_y)} + {len(test_y)} objects, nothing to read")
             scores[name] = {kind: None, "chance": None}

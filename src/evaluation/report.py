@@ -12,29 +12,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.base import SceneDataset
 from ..data.toy_datasets import ToyDataset
 from ..models.svq_model import SVQ
 from ..utils.progress import progress_bar
 from ..utils.randomness import own_randomness
 from .attribute_network import AttributeNetwork, read_images
 from .attribute_training import attribute_network
-from .codes import FACTORS, best_distinct_blocks, block_factor_matrix, codebook_use, factor_labels
+from .codes import best_distinct_blocks, block_factor_matrix, codebook_use, factor_labels
 from .generation import draw_scenes, well_formedness
 from .intervals import share
 from .passes import Pass, run_model
 from .prior import prior_bits_per_code
 from .probes import read_factors
-from .toy_scenes import first_scenes
 
 FIT_SCENES = 5000  # of the train split, for the probes
 OBJECTS = 10_000  # that probes, information and codebook use ask for; codebook use looks at exactly so many
 GENERATE_BATCH = 250
+_OF_OBJECTS = ("readout", "blocks", "codebooks")  # what `code_scores` gives
 
 
 def evaluate_model(
     model: SVQ,
-    train_ds: ToyDataset,
-    test_ds: ToyDataset,
+    train_ds: SceneDataset,
+    test_ds: SceneDataset,
     *,
     device: torch.device | str = "cpu",
     autocast: AbstractContextManager | None = None,
@@ -51,7 +52,8 @@ def evaluate_model(
     Args:
         model: on `device`; put into eval mode for this and back after.
         train_ds: the data it was trained on; the probes are fitted on its first 5,000 scenes.
-        test_ds: all of it is scored; 5,000 scenes have more than 10,000 objects.
+        test_ds: all of it is scored; 5,000 scenes of the toys have more than 10,000 objects. What its kind of data has
+            no ground truth or no attribute network for is None.
         autocast: the context to compute in, reusable, such as `utils.precision.autocast("bf16", "cpu")`.
         num_generated, temperature, top_k: of the scenes drawn from the prior.
         seed: of sampling, permutations and probes. The caller's random numbers are left as they were.
@@ -71,19 +73,28 @@ def evaluate_model(
     model.eval()
     try:
         with own_randomness(seed, torch.device(device)):
-            with _timed(seconds, "attribute_network"):
-                network, network_report = attribute_network(
-                    test_ds, cache_dir, device=device, autocast=autocast, progress=progress
-                )
+            network, network_report = None, None
+            if isinstance(test_ds, ToyDataset):
+                with _timed(seconds, "attribute_network"):
+                    network, network_report = attribute_network(
+                        test_ds, cache_dir, device=device, autocast=autocast, progress=progress
+                    )
             with _timed(seconds, "scenes"):
-                fit_ds = first_scenes(train_ds, FIT_SCENES)
+                fit_ds = train_ds.first(FIT_SCENES)
                 with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), unit="scene", enabled=progress) as bar:
                     fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
-                    test = run_model(model, test_ds, judge=_judge(network), on_batch=bar.update, **settings)
+                    judge = None if network is None else _judge(network)
+                    test = run_model(model, test_ds, judge=judge, on_batch=bar.update, **settings)
             scores["reconstruction"] = reconstruction_scores(test)
-            scores["segmentation"] = segmentation_scores(test, notes)
-            with _timed(seconds, "codes"):
-                scores.update(code_scores(fit, test, model.quantizer.codebook.shape[1], seed, notes))
+            if test_ds.has_ground_truth:
+                scores["segmentation"] = segmentation_scores(test, notes)
+                with _timed(seconds, "codes"):
+                    scores.update(code_scores(fit, test, model.quantizer.codebook.shape[1], seed, notes))
+            else:
+                scores.update(dict.fromkeys(("segmentation", *_OF_OBJECTS)), arrays=_no_arrays(test))
+                notes.append(
+                    f"segmentation, readout, blocks, codebooks: {test_ds.name} has no masks and factors to compare with"
+                )
             arrays = scores.pop("arrays")
             if model.prior is None:
                 notes.append("prior: the model has none (init_prior was not called); scenes are those of random codes")
@@ -92,12 +103,18 @@ def evaluate_model(
                 with _timed(seconds, "prior"):
                     codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
                     scores["prior"] = prior_bits_per_code(model.prior, codes, seed, batch_size, autocast)
-            with _timed(seconds, "generation"):
-                with autocast or nullcontext():
-                    _, images = draw_scenes(
-                        model, num_generated, temperature, top_k, seed, batch_size=GENERATE_BATCH, progress=progress
-                    )
-                scores["generation"] = well_formedness(images, network, batch_size)
+            if network is None:
+                notes.append(
+                    f"generation: no attribute network judges whether scenes of {test_ds.name} are well formed"
+                )
+                scores["generation"] = None
+            else:
+                with _timed(seconds, "generation"):
+                    with autocast or nullcontext():
+                        _, images = draw_scenes(
+                            model, num_generated, temperature, top_k, seed, batch_size=GENERATE_BATCH, progress=progress
+                        )
+                    scores["generation"] = well_formedness(images, network, batch_size)
     finally:
         model.train(was_training)
     scores["attribute_network"] = network_report
@@ -143,8 +160,7 @@ def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: lis
             )
     if objects < 2 or len(fit.vectors) < 2:
         notes.append("codes: too few matched objects, so readout, information and codebook use are undefined")
-        empty = {"block_factor": None, "factors": list(FACTORS), "code_counts": None}
-        return {"readout": None, "blocks": None, "codebooks": None, "arrays": empty}
+        return {**dict.fromkeys(_OF_OBJECTS), "arrays": _no_arrays(test)}
     readout, lines = read_factors(fit.vectors, fit.factors, test.vectors, test.factors, seed)
     notes.extend(lines)
     matrix, lines = block_factor_matrix(test.object_codes, factor_labels(test.factors), seed)
@@ -153,15 +169,19 @@ def code_scores(fit: Pass, test: Pass, codebook_size: int, seed: int, notes: lis
     numbers = [[_number(value) for value in row] for row in matrix]
     return {
         "readout": {**readout, "n_fit": len(fit.vectors), "n": objects},
-        "blocks": {**best_distinct_blocks(matrix), "n": objects},
+        "blocks": {**best_distinct_blocks(matrix, list(test.factors)), "n": objects},
         "codebooks": {
             "share_used": use["share_used"].tolist(),
             "perplexity": use["perplexity"].tolist(),
             "share_used_min": float(use["share_used"].min()),
             "n": min(objects, OBJECTS),
         },
-        "arrays": {"block_factor": numbers, "factors": list(FACTORS), "code_counts": use["counts"].tolist()},
+        "arrays": {"block_factor": numbers, "factors": list(test.factors), "code_counts": use["counts"].tolist()},
     }
+
+
+def _no_arrays(test: Pass) -> dict[str, Any]:
+    return {"block_factor": None, "factors": list(test.factors), "code_counts": None}
 
 
 def _judge(network: AttributeNetwork):

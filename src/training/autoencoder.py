@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.toy_datasets import ToyDataset
+from ..data.base import SceneDataset
 from ..utils import visualization
 from ..utils.codebook_stats import count_codes, usage
 from ..utils.randomness import own_randomness
@@ -17,7 +17,7 @@ from .schedule import ramp
 from .session import Session
 
 
-def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> None:
+def train_autoencoder(session: Session, train_data: SceneDataset, val_data: SceneDataset) -> None:
     """Runs the phase; afterwards `session.state.best` holds the weights with the smallest validation loss."""
     fabric, settings = session.fabric, session.config.training
     # PyTorch's annotations lack the overload that its documentation has.
@@ -54,7 +54,7 @@ def train_autoencoder(session: Session, train_data: ToyDataset, val_data: ToyDat
         seed=session.config.seed,
         model=model,
         optimizer=optimizer,
-        batches=batches(train_data.images, order, session.config.data.num_workers, fabric.device.type == "cuda"),
+        batches=batches(train_data, order, session.config.data.num_workers, fabric.device.type == "cuda"),
         loss=loss,
         validate=validate,
         illustrate=lambda: show_reconstructions(session, val_data.images),

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..data.base import SceneDataset
+
 
 class BatchOrder(Sampler[Tensor]):
     """Indices of the batches from `first_step` on, without end; every epoch has an order of its own.
@@ -59,17 +61,21 @@ class BatchOrder(Sampler[Tensor]):
 
 
 class _Gather(Dataset):
-    """Several rows of a tensor at once."""
+    """Several rows of a tensor at once, or of the pictures of a data set, which is asked for them in the process that
+    needs them: a file that is mapped into memory is opened there, not copied."""
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor | SceneDataset) -> None:
         self.rows = rows
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        return self.rows[index]
+        rows = self.rows if isinstance(self.rows, Tensor) else self.rows.images
+        return rows[index]
 
 
-def batches(rows: Tensor, order: BatchOrder, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Tensor]:
-    """The batches of `rows` (num_samples, ...) in that order, without end.
+def batches(
+    rows: Tensor | SceneDataset, order: BatchOrder, num_workers: int = 0, pin_memory: bool = False
+) -> Iterator[Tensor]:
+    """The batches of `rows` (num_samples, ...), or of the pictures of a data set as uint8, in that order, without end.
 
     Args:
         num_workers: processes that gather them; with 0 the training process does.

@@ -8,23 +8,26 @@ import torch
 
 from ..configs.errors import as_config_error
 from ..configs.schema import DataConfig, ModelConfig, TrainConfig
-from ..data.toy_datasets import ToyDataset, make_dataset
+from ..data.base import SceneDataset
+from ..data.catalogue import open_split
 from ..models.svq_model import SVQ
-from ..utils.progress import progress_bar
 from .batches import BatchOrder
 
 
-def make_split(data: DataConfig, split: str) -> ToyDataset:
-    """The data set of one split: "train", "val" or "test"; nothing is rendered yet."""
+def make_split(data: DataConfig, split: str) -> SceneDataset:
+    """The data set of one split: "train", "val" or "test"; nothing is drawn or decoded yet."""
     sizes = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
-    return make_dataset(
+    return open_split(
         data.name,
-        num_samples=sizes[split],
+        split,
         image_size=data.image_size,
+        num_images=sizes[split],
         max_shapes=data.max_shapes,
-        split=split,
-        seed=data.seed,
         background=data.background,
+        seed=data.seed,
+        path=data.path,
+        skip_bad=data.skip_bad,
+        cache_dir=data.cache_dir,
     )
 
 
@@ -39,9 +42,12 @@ def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
     Raises:
         ConfigError: naming the sizes.
     """
-    prior, num_train = config.training.prior, config.data.num_train
+    prior = config.training.prior
+    with as_config_error():
+        num_train = len(make_split(config.data, "train"))
+        for split in ("val", "test"):
+            make_split(config.data, split)
     with as_config_error(), torch.device("meta"):  # shapes without memory, weights without random numbers
-        make_split(config.data, "test")
         model = make_model(config.model)
         BatchOrder(num_train, config.training.batch_size, config.seed, world_size=world_size)
         if prior.steps:
@@ -49,10 +55,12 @@ def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
             model.init_prior(prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout)
 
 
-def render(*datasets: ToyDataset, show: bool = True) -> None:
-    """Draws the pictures of the data sets into memory, where they stay."""
-    total = sum(len(data) for data in datasets)
-    with progress_bar("rendering", total, unit="image", enabled=show) as bar:
+def prepare(*datasets: SceneDataset, show: bool = True) -> None:
+    """Draws or reads the pictures of the data sets, where they stay in memory or in a file.
+
+    Raises:
+        ConfigError: a picture that cannot be used.
+    """
+    with as_config_error():
         for data in datasets:
-            _ = data.images
-            bar.update(len(data))
+            data.prepare(show)

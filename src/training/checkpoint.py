@@ -22,9 +22,19 @@ AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation",
 # Settings that may differ when a run goes on: they change what is shown or where, not what is learned.
 FREE = (
     *("name", "log_dir", "checkpoint_dir", "device", "evaluation", "visualization", "ablation"),
-    *("data.num_test", "data.num_workers", "training.resume", "training.log_every", "training.image_every"),
+    *(
+        "data.num_test",
+        "data.num_workers",
+        "data.cache_dir",
+        "training.resume",
+        "training.log_every",
+        "training.image_every",
+    ),
     "training.checkpoint_every",
 )
+
+# Settings that earlier versions did not have, with the values that say what those did.
+LATER = {"data.skip_bad": False}
 
 
 @dataclass
@@ -142,7 +152,8 @@ def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = FREE
 ) -> dict[str, tuple[Any, Any]]:
     """Settings that differ, but for those that are `free` to: dotted key → (then, now)."""
-    before, after = _flat(then), _flat(now)
+    after = _flat(now)
+    before = {key: value for key, value in LATER.items() if key in after} | _flat(then)
     return {
         key: (before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())

@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
-from ..data.toy_datasets import ToyDataset
+from ..data.base import SceneDataset
 from ..evaluation.report import evaluate_model
 from ..utils import visualization
 from ..utils.codebook_stats import count_codes
 from .autoencoder import reconstruct
-from .build import make_split, render
+from .build import make_split, prepare
 from .prior import cache_codes, draw_samples
 from .results import provenance, table, write_json
 from .session import Session
 
 
-def finish(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> dict[str, Any]:
+def finish(session: Session, train_data: SceneDataset, val_data: SceneDataset) -> dict[str, Any]:
     """Writes the pictures and results.json of the best model into the run's folder; returns the results.
 
     The test split is made here and used for the scores only; the pictures show validation scenes.
@@ -48,11 +48,11 @@ def finish(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> di
     return results
 
 
-def evaluate(session: Session, train_data: ToyDataset) -> dict[str, Any]:
+def evaluate(session: Session, train_data: SceneDataset) -> dict[str, Any]:
     """The scores of the best model on the test split; see `evaluate_model`."""
     options, fabric = session.config.evaluation, session.fabric
     test_data = make_split(session.config.data, "test")
-    render(test_data, show=fabric.is_global_zero)
+    prepare(test_data, show=fabric.is_global_zero)
     return evaluate_model(
         session.model,
         train_data,
@@ -83,7 +83,7 @@ def save_score_pictures(session: Session, arrays: dict[str, Any]) -> list[Path]:
     return pictures
 
 
-def save_pictures(session: Session, val_data: ToyDataset) -> list[Path]:
+def save_pictures(session: Session, val_data: SceneDataset) -> list[Path]:
     """Reconstructions, masks, codebook use and, with a prior, samples, as PNG files of the run's folder."""
     options = session.config.visualization
     seen = reconstruct(session, val_data.images[: options.num_images])

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..data.toy_datasets import ToyDataset
+from ..data.base import SceneDataset
 from ..models.transformer_decoder import AutoregressiveTransformer
 from ..utils import visualization
 from ..utils.progress import progress_bar
@@ -34,7 +34,7 @@ def add_prior(session: Session) -> None:
         )
 
 
-def train_prior(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> None:
+def train_prior(session: Session, train_data: SceneDataset, val_data: SceneDataset) -> None:
     """Runs the phase; afterwards `session.state.best` holds the best autoencoder with the best prior."""
     fabric, settings = session.fabric, session.config.training.prior
     prior = session.model.prior

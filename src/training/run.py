@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
 from ..configs.schema import TrainConfig
-from ..data.toy_datasets import ToyDataset
+from ..data.base import SceneDataset
 from .autoencoder import train_autoencoder
 from .board import Board
-from .build import check_sizes, make_model, make_split, render
+from .build import check_sizes, make_model, make_split, prepare
 from .checkpoint import (
     AUTOENCODER,
     BEST,
@@ -61,7 +62,8 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
             except RuntimeError as error:
                 raise ConfigError(f"the weights to go on from do not fit this version of the model: {error}") from error
             session.restore_best_file()
-        render(val_data, train_data, show=fabric.is_global_zero)
+        with fabric.rank_zero_first(local=True) if train_data.shares_cache else nullcontext():
+            prepare(val_data, train_data, show=fabric.is_global_zero)
         with session.stop, reproducible():
             run_phases(session, train_data, val_data)
         results = finish(session, train_data, val_data) if fabric.is_global_zero else {}
@@ -71,7 +73,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
     return results
 
 
-def run_phases(session: Session, train_data: ToyDataset, val_data: ToyDataset) -> None:
+def run_phases(session: Session, train_data: SceneDataset, val_data: SceneDataset) -> None:
     """From wherever the run stands to the best weights of both phases in the model."""
     state = session.state
     if state.phase == AUTOENCODER:

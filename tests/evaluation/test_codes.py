@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
 
 from src.evaluation.codes import (
-    FACTORS,
     best_distinct_blocks,
     block_factor_matrix,
     codebook_use,
@@ -20,6 +19,7 @@ from src.evaluation.codes import (
 )
 
 OBJECTS = 10_000
+FACTORS = ("colour", "shape", "size", "x", "y")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_aligned_codes_score_one_in_their_own_block(factors) -> None:
     for column, name in enumerate(FACTORS):
         for block in range(4):
             assert matrix[block, column] == pytest.approx(1.0 if own.get(name) == block else 0.0, abs=0.01)
-    best = best_distinct_blocks(matrix)
+    best = best_distinct_blocks(matrix, FACTORS)
     assert {name: found["block"] for name, found in best.items()} == {"colour": 0, "x": 1, "y": 3}
     assert all(found["value"] == pytest.approx(1.0) for found in best.values())
 
@@ -88,20 +88,20 @@ def test_constant_factors_and_too_few_objects_are_said_not_hidden(factors) -> No
     few["colour"] = np.arange(4)
     matrix, notes = block_factor_matrix(np.arange(4)[:, None], few)  # four objects, four codes
     assert np.isnan(matrix[0, 0]) and any("too few" in line for line in notes)
-    best = best_distinct_blocks(matrix)
+    best = best_distinct_blocks(matrix, FACTORS)
     assert best["colour"] == {"block": None, "value": None}
 
 
 def test_best_blocks_differ_even_when_one_block_is_best_at_everything() -> None:
     matrix = np.array([[0.9, 0, 0, 0.8, 0.1], [0.4, 0, 0, 0.1, 0.2], [0.0, 0, 0, 0.6, 0.4]])
-    best = best_distinct_blocks(matrix)
+    best = best_distinct_blocks(matrix, FACTORS)
     assert len({found["block"] for found in best.values()}) == 3
     assert best["colour"] == {"block": 0, "value": 0.9}
     assert sum(found["value"] for found in best.values()) == pytest.approx(0.9 + 0.6 + 0.2)
 
 
 def test_fewer_blocks_than_factors_leave_some_without() -> None:
-    best = best_distinct_blocks(np.array([[0.9, 0.0, 0.0, 0.3, 0.2]]))
+    best = best_distinct_blocks(np.array([[0.9, 0.0, 0.0, 0.3, 0.2]]), FACTORS)
     assert best == {
         "colour": {"block": 0, "value": 0.9},
         "x": {"block": None, "value": None},

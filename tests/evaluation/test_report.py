@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from src.data.toy_datasets import ToyDataset, make_dataset
 from src.evaluation import attribute_training
-from src.evaluation.codes import FACTORS, factor_labels
+from src.evaluation.codes import factor_labels
 from src.evaluation.passes import run_model
 from src.evaluation.report import code_scores, evaluate_model, reconstruction_scores, segmentation_scores
 from src.models.svq_model import SVQ
@@ -42,7 +42,7 @@ class Oracle(nn.Module):
         for dataset in datasets:
             factors = dataset.factors
             present = factors["present"]
-            labels = factor_labels({name: factors[name][present].numpy() for name in FACTORS})
+            labels = factor_labels({name: factors[name][present].numpy() for name in dataset.scored_factors})
             codes = torch.zeros(*present.shape, 4, dtype=torch.int64)
             for block, name in enumerate(("colour", "shape", "x", "y")):
                 codes[..., block][present] = torch.from_numpy(labels[name])

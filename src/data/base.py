@@ -1,0 +1,124 @@
+"""What every data set of scenes offers, whether it is drawn here or read from files. Legend: S objects a scene can
+hold, H = W = image_size."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..utils.progress import progress_bar
+
+SPLITS = ("train", "val", "test")
+
+
+class SceneDataset(Dataset):
+    """The pictures of one split and, where there is ground truth, what they show.
+
+    ``ds[i]`` is a float32 image (3, H, W) in [0, 1]. A subclass sets ``name``, ``split`` and ``image_size`` and gives
+    ``__len__`` and ``images``; with ground truth also ``instances`` or ``factors``, and says so in ``has_instances``
+    and ``has_factors``.
+    """
+
+    name: str
+    split: str
+    image_size: int
+    has_instances: bool = False  # who owns each pixel is known
+    has_factors: bool = False  # the objects' properties are known
+    shares_cache: bool = False  # `prepare` leaves a file that the other processes of a machine read
+    scored_factors: tuple[str, ...] = ()  # those that scores look at, in the order of their tables
+
+    @property
+    def has_ground_truth(self) -> bool:
+        """Whether objects can be found in the pictures and compared: both instances and factors are known."""
+        return self.has_instances and self.has_factors
+
+    @property
+    def class_names(self) -> Mapping[str, tuple[str, ...]]:
+        """The names behind the numbers of each categorical factor; a factor that is not here is continuous."""
+        return {}
+
+    @property
+    def images(self) -> Tensor:
+        """All pictures, uint8 (num, 3, H, W); in memory, or mapped from a file."""
+        raise NotImplementedError
+
+    @property
+    def instances(self) -> Tensor:
+        """Owner of each pixel, uint8 (num, H, W): 0 background, k + 1 object k."""
+        raise AttributeError(f"{self.name} has no instance masks")
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        """``present`` (num, S) bool, and of each object, (num, S): categorical factors int64, -1 where absent;
+        continuous ones float32, nan where absent."""
+        raise AttributeError(f"{self.name} has no factors")
+
+    def first(self, count: int) -> SceneDataset:
+        """The first `count` scenes; all of them where there are no more."""
+        return self if len(self) <= count else FirstScenes(self, count)
+
+    def prepare(self, show: bool = False) -> SceneDataset:
+        """Draws or reads now what ``ds[i]`` needs, so that workers started later share it; returns the data set.
+
+        Args:
+            show: with a progress bar.
+        """
+        with progress_bar(f"{self.split} pictures", len(self), unit="image", enabled=show) as bar:
+            _ = self.images
+            bar.update(len(self))
+        return self
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([self._row(index)])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Several samples at once; DataLoader fetches a batch through this."""
+        return list(self.images[list(indices)].float() / 255)
+
+    def _row(self, index: int) -> int:
+        """The row of sample `index`, which may count from the end; raises TypeError or IndexError."""
+        try:
+            row = operator.index(index)
+        except TypeError as error:
+            raise TypeError(
+                f"index {index!r} is not an integer; use ds[i], or ds.images for several at once"
+            ) from error
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"index {row} is out of range for {len(self)} samples")
+        return row % len(self)
+
+
+class FirstScenes(SceneDataset):
+    """A view of the first `count` scenes of another data set."""
+
+    def __init__(self, whole: SceneDataset, count: int) -> None:
+        self.whole, self.count = whole, count
+        self.name, self.split, self.image_size = whole.name, whole.split, whole.image_size
+        self.has_instances, self.has_factors = whole.has_instances, whole.has_factors
+        self.scored_factors = whole.scored_factors
+
+    @property
+    def class_names(self) -> Mapping[str, tuple[str, ...]]:
+        return self.whole.class_names
+
+    @property
+    def images(self) -> Tensor:
+        return self.whole.images[: self.count]
+
+    @property
+    def instances(self) -> Tensor:
+        return self.whole.instances[: self.count]
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        return {key: value[: self.count] for key, value in self.whole.factors.items()}
+
+    def __len__(self) -> int:
+        return self.count
