@@ -28,7 +28,8 @@ CUBE, SPHERE, CYLINDER = range(3)
 MATERIAL_NAMES = ("rubber", "metal")
 RUBBER, METAL = range(2)
 
-CAMERA = (7.48113, -6.50764, 5.34367)  # looks at the origin
+CAMERA = (7.48113, -6.50764, 5.34367)
+TARGET = (0.0, 0.0, 0.5)  # what it looks at: a little above the ground, so that objects stand in the middle
 CAMERA_JITTER = 0.5  # along each axis, to either side, like the next
 LAMPS = ((6.44671, -2.90517, 4.2584), (-4.67112, -4.0136, 3.01122), (-1.1685, 2.64602, 5.81574))  # key, fill, back
 LAMP_JITTER = 1.0
@@ -162,8 +163,9 @@ class Scene:
 
 
 def view_axes(camera: np.ndarray) -> np.ndarray:
-    """What points right, down and forward in the picture of a camera (3,) that looks at the origin: rows of (3, 3)."""
-    forward = -camera / np.sqrt(np.sum(camera * camera))
+    """What points right, down and forward in the picture of a camera (3,) that looks at TARGET: rows of (3, 3)."""
+    forward = TARGET - camera
+    forward /= np.sqrt(np.sum(forward * forward))
     right = np.array([forward[1], -forward[0], 0.0])
     right /= np.sqrt(np.sum(right * right))
     return np.stack([right, np.cross(forward, right), forward])
@@ -301,6 +303,29 @@ def distance(scene: Scene, k: int, rays: np.ndarray) -> np.ndarray:
                 ends = np.sort((np.array([[-half], [half]]) - start[2]) / rays[:, 2], 0)
                 enter, leave = np.maximum(enter, ends[0]), np.minimum(leave, ends[1])
         return np.where((enter <= leave) & (enter > 0), enter, np.inf)
+
+
+def noise_seed(variant: Variant, seed: int, split: str, index: int) -> int:
+    """Starts the renderer's random numbers for an image index; 31 bits."""
+    return int(image_keys(variant.number, seed, split, np.array([index]))[0]) >> 33
+
+
+def scene_factors(variant: Variant, scene: Scene) -> dict[str, np.ndarray]:
+    """Ground truth of a scene, padded to the variant's largest number of objects S; each (S,).
+
+    present bool; shape, colour, material, size int64, -1 where absent; x, y (of the centre, fractions of the picture, y
+    down), depth (along the optical axis, scene units) and rotation float32, nan where absent.
+    """
+    places = variant.max_objects
+    x, y, depth = project(scene.camera, scene.centre).T
+    factors = {"present": np.arange(places) < len(scene)}
+    for key in ("shape", "colour", "material", "size"):
+        factors[key] = np.full(places, -1, np.int64)
+        factors[key][: len(scene)] = getattr(scene, key)
+    for key, value in {"x": x, "y": y, "depth": depth, "rotation": scene.rotation}.items():
+        factors[key] = np.full(places, np.nan, np.float32)
+        factors[key][: len(scene)] = value
+    return factors
 
 
 def checksum(scenes: Iterable[Scene]) -> str:
