@@ -22,7 +22,7 @@ from src.configs import launch, schema
 from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
 from src.configs.schema import GenerateConfig, TrainConfig
-from src.data import toy_datasets
+from src.data import catalogue, toy_datasets
 from src.models import slot_attention, slot_decoder
 from src.models.svq_model import SVQ
 from src.training import finish, run
@@ -49,6 +49,7 @@ OPTIONS = sorted(
         if path.parent.name != "experiment"
     }
     - DEFAULTS
+    - {f"data={name}" for name in schema.FILES}  # tests/training/test_own_images.py
 )
 TWO_STEPS = ("training.steps=2", "training.prior.steps=2")
 
@@ -95,7 +96,8 @@ def test_every_choice_trains_two_steps(tmp_path, override):
 
 
 def test_choices_and_arguments_are_those_of_the_code():
-    assert tuple(toy_datasets.DATASETS) == schema.DATASETS
+    assert catalogue.DATASETS == schema.DATASETS
+    assert tuple(toy_datasets.DATASETS) == schema.DRAWN and tuple(catalogue.FILES) == schema.FILES
     assert schema.BACKGROUNDS == toy_datasets.BACKGROUNDS
     assert schema.DECODERS == slot_decoder.DECODERS
     assert schema.SLOT_INITS == slot_attention.SLOT_INITS and schema.QUANTIZE_AT == slot_attention.QUANTIZE_AT
@@ -208,6 +210,10 @@ def test_no_default_is_written_into_the_schema():
         ("checkpoint_dir=", "checkpoint_dir is empty; give a path, such as checkpoint_dir=checkpoint"),
         ("name=../x", "name='../x' is no name of one folder"),
         ("ablation.name=a/b", "ablation.name='a/b' is no name of one folder"),
+        ("data.num_train=null", "data.num_train=null means all there is, but shapes has no end; give a number"),
+        ("data.path=photos", "data.path=photos does not go with shapes, which is drawn; choose data=folder"),
+        ("data=folder", "data.path is missing; say where the pictures of folder are, as data.path=<folder>"),
+        ("data.cache_dir=", "data.cache_dir is empty"),
         ("+model.num_slot=3", "model.num_slot is not a setting; did you mean model.num_slots?"),
         ("+extra=1", "extra is not a setting; the config has: name, seed"),
     ],

@@ -14,8 +14,9 @@ from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
 
-DRAWN = ("shapes", "multi_dsprites")  # data sets without an end; the others are as large as their files
-DATASETS = (*DRAWN,)
+DRAWN = ("shapes", "multi_dsprites")  # data sets without an end
+FILES = ("folder", "clevr", "sysbinder", "clevr_like")  # as large as what is found at data.path
+DATASETS = (*DRAWN, *FILES)
 CLEVR_VARIANTS = ("easy", "hard")
 BACKGROUNDS = ("black", "random")
 DECODERS = ("cross_attention", "cnn")
@@ -279,7 +280,7 @@ def check_together(config: TrainConfig) -> None:
 
 def _check_source(data: DataConfig) -> None:
     """Scenes that are drawn need a number of them, those in files a path."""
-    if data.name not in DRAWN:
+    if data.name in FILES:
         if data.path is None:
             raise ConfigError(f"data.path is missing; say where the pictures of {data.name} are, as data.path=<folder>")
         return

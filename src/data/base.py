@@ -32,6 +32,11 @@ class SceneDataset(Dataset):
     scored_factors: tuple[str, ...] = ()  # those that scores look at, in the order of their tables
 
     @property
+    def skipped(self) -> Sequence[str]:
+        """One line for each scene that was left out, because its files cannot be used."""
+        return ()
+
+    @property
     def has_ground_truth(self) -> bool:
         """Whether objects can be found in the pictures and compared: both instances and factors are known."""
         return self.has_instances and self.has_factors

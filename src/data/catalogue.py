@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from .base import SceneDataset
+from .clevr_files import ClevrFiles
+from .clevr_like import ClevrLikeDataset
+from .image_folder import CACHE_DIR, ImageFolder
+from .sysbinder_files import SysBinderFiles
 from .toy_datasets import DATASETS as TOYS
 from .toy_datasets import make_dataset
 
-DATASETS = (*TOYS,)
+FILES: dict[str, type[ImageFolder]] = {"folder": ImageFolder, "clevr": ClevrFiles, "sysbinder": SysBinderFiles}
+DATASETS = (*TOYS, *FILES, ClevrLikeDataset.name)
 
 
 def open_split(
@@ -20,7 +25,7 @@ def open_split(
     seed: int = 0,
     path: str | None = None,
     skip_bad: bool = False,
-    cache_dir: str | None = None,
+    cache_dir: str = CACHE_DIR,
 ) -> SceneDataset:
     """The pictures of one split of a data set; nothing is drawn or decoded yet. A data set takes from the arguments
     what applies to it.
@@ -41,6 +46,12 @@ def open_split(
     """
     if name not in DATASETS:
         raise ValueError(f"data set {name!r} is unknown; choose one of: {', '.join(DATASETS)}")
+    if name not in TOYS:
+        if path is None:
+            raise ValueError(f"{name} needs data.path; say where its pictures are")
+        if name == ClevrLikeDataset.name:
+            return ClevrLikeDataset(path, split, image_size, num_images)
+        return FILES[name](path, split, image_size, num_images, skip_bad, cache_dir)
     if num_images is None:
         raise ValueError(f"{name} is drawn, without end; give a number of images instead of null")
     return make_dataset(

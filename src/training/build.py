@@ -55,12 +55,19 @@ def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
             model.init_prior(prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout)
 
 
-def prepare(*datasets: SceneDataset, show: bool = True) -> None:
+def prepare(*datasets: SceneDataset, show: bool = True) -> list[str]:
     """Draws or reads the pictures of the data sets, where they stay in memory or in a file.
+
+    Returns:
+        one line for each data set that left files out.
 
     Raises:
         ConfigError: a picture that cannot be used.
     """
+    lines = []
     with as_config_error():
         for data in datasets:
             data.prepare(show)
+            if data.skipped:
+                lines.append(f"left {len(data.skipped)} {data.split} pictures out, the first: {data.skipped[0]}")
+    return lines

@@ -52,7 +52,8 @@ def evaluate(session: Session, train_data: SceneDataset) -> dict[str, Any]:
     """The scores of the best model on the test split; see `evaluate_model`."""
     options, fabric = session.config.evaluation, session.fabric
     test_data = make_split(session.config.data, "test")
-    prepare(test_data, show=fabric.is_global_zero)
+    for line in prepare(test_data, show=fabric.is_global_zero):
+        session.say(line)
     return evaluate_model(
         session.model,
         train_data,

@@ -63,7 +63,8 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
                 raise ConfigError(f"the weights to go on from do not fit this version of the model: {error}") from error
             session.restore_best_file()
         with fabric.rank_zero_first(local=True) if train_data.shares_cache else nullcontext():
-            prepare(val_data, train_data, show=fabric.is_global_zero)
+            for line in prepare(val_data, train_data, show=fabric.is_global_zero):
+                session.say(line)
         with session.stop, reproducible():
             run_phases(session, train_data, val_data)
         results = finish(session, train_data, val_data) if fabric.is_global_zero else {}
