@@ -15,8 +15,9 @@ from hydra.core.config_store import ConfigStore
 from .errors import ConfigError
 
 DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end
-FILES = ("folder", "clevr", "sysbinder")  # as large as what is found at data.path
+FILES = ("folder", "clevr", "sysbinder", "clevr_like")  # as large as what is found at data.path
 DATASETS = (*DRAWN, *FILES)
+CLEVR_VARIANTS = ("easy", "hard")
 BACKGROUNDS = ("black", "random", "textured")
 MODELS = ("svq",)
 DECODERS = ("cross_attention", "cnn", "transformer")
@@ -224,6 +225,21 @@ class GenerateConfig:
     dpi: int = _at_least(20, 1000)
 
 
+@dataclass(kw_only=True)
+class RenderConfig:
+    """Everything `python -m src.render` can be told."""
+
+    variant: str = _one_of(*CLEVR_VARIANTS)
+    image_size: int = _at_least(16, 1024)
+    samples: int = _at_least(1)
+    num_train: int = _at_least(1)
+    num_val: int = _at_least(1)
+    num_test: int = _at_least(1)
+    seed: int = _at_least(0, MAX_SEED)
+    num_workers: int | None = _at_least(1)
+    output: str = _path()
+
+
 def is_folder_name(name: str) -> bool:
     """Whether `name` is that of one folder, not a path, and not empty."""
     return name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
@@ -234,6 +250,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="generate_schema", node=GenerateConfig)
+    store.store(name="render_schema", node=RenderConfig)
 
 
 def check(config: Any, prefix: str = "") -> None:
