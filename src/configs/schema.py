@@ -115,6 +115,7 @@ class TrainingConfig:
     image_every: int = _at_least(1)
     checkpoint_every: int = _at_least(1)
     devices: int = _at_least(1)
+    num_nodes: int = _at_least(1)
     resume: str | None
     prior: PriorConfig
 
@@ -161,6 +162,7 @@ class TrainConfig:
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
     log_dir: str = _path()
+    objective: str
     checkpoint_dir: str = _path()
     data: DataConfig
     model: ModelConfig
@@ -244,6 +246,13 @@ def check_together(config: TrainConfig) -> None:
         raise ConfigError(
             f"training.quantize_from={training.quantize_from} must not exceed "
             f"training.quantize_by={training.quantize_by}"
+        )
+    if config.objective.startswith("validation.prior_") and not training.prior.steps:
+        raise ConfigError(f"objective={config.objective} needs a prior; set training.prior.steps above 0")
+    if not config.objective.startswith("validation.") and not config.evaluation.enabled:
+        raise ConfigError(
+            f"objective={config.objective} is none of the validation metrics, such as validation.autoencoder_loss, "
+            "and evaluation.enabled=false leaves no others"
         )
     batches = {"training.batch_size": training.batch_size}
     if training.prior.steps:
