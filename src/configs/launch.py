@@ -101,6 +101,10 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
                 if wants_traceback:
                     raise
                 _stop(as_command_error(error))
+            except ValueError as error:
+                if wants_traceback or "No trials are completed" not in str(error):  # so says Optuna
+                    raise
+                _stop(CommandError("no trial of the sweep came to its end; the lines above say why"))
             except KeyboardInterrupt:
                 hint = "; training.resume=auto goes on from last.pth, if there is one"
                 _stop(Interrupted("interrupted" + (hint if config_name == "train" else "")))
@@ -188,7 +192,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException):
         cause = error
     if not isinstance(cause, OmegaConfBaseException):
-        missing = re.search(r"Could not find '(hydra/(?:launcher|sweeper)/\w+)'", message)
+        missing = re.search(r"Could not (?:find|load) '(hydra/(?:launcher|sweeper)/\w+)'", message)
         return f"{missing[1]} {PLUGIN}" if missing else message.split("Config search path:")[0]
     where = message.split(":")[0] + ": " if message.startswith("In '") else ""
     return where + _explain_value(cause)

@@ -262,3 +262,8 @@ def check_together(config: TrainConfig) -> None:
             raise ConfigError(
                 f"{key}={size} exceeds data.num_train={data.num_train}; lower it, or raise data.num_train"
             )
+        if size % (training.devices * training.num_nodes):
+            raise ConfigError(
+                f"{key}={size} is no multiple of training.devices={training.devices} times "
+                f"training.num_nodes={training.num_nodes}, whose processes share each batch; change one of them"
+            )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -20,7 +22,12 @@ from ..configs.schema import TrainConfig
 from ..utils.memory import keep_freed_memory
 from ..utils.precision import resolve_device, resolve_precision
 
+LOG = logging.getLogger("svq")
+TIMEOUT = timedelta(minutes=30)  # that a process waits for the others: at the start, and while the first one evaluates
+
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its device itself
+# Its successor is not in every PyTorch that the project works with.
+warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
 
 
 class Autocast(MixedPrecision):
@@ -57,10 +64,14 @@ def make_fabric(config: TrainConfig, one_of_several: bool = False) -> Fabric:
             num_nodes=num_nodes,
             plugins=[Autocast("bf16-mixed", device)] if precision == "bf16" else [],
             # The quantizer keeps its codebooks in step itself; copying buffers would cost time for nothing.
-            strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True) if several else "auto",
+            strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=True, timeout=TIMEOUT)
+            if several
+            else "auto",
         )
         if device == "cpu":
             keep_freed_memory()
+        if num_nodes > 1:
+            LOG.info(f"waiting until all {devices * num_nodes} processes of {num_nodes} machines are there")
         fabric.launch()
     except (ValueError, RuntimeError) as error:  # Fabric's own checks, and those of torch.distributed
         where = f"MASTER_ADDR={os.environ.get('MASTER_ADDR')} and MASTER_PORT={os.environ.get('MASTER_PORT')}"

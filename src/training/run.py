@@ -40,7 +40,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
     """
     started = time.perf_counter()
     checkpoint_dir = call.run_dir / "checkpoints" if call.own_checkpoints else Path(config.checkpoint_dir)
-    check_sizes(config, config.training.devices * config.training.num_nodes)
+    check_sizes(config)
     fabric = make_fabric(config, one_of_several=call.own_checkpoints)
     resumed = find_resume(config.training.resume, checkpoint_dir, plain(config))
     train_data, val_data = make_split(config.data, "train"), make_split(config.data, "val")
