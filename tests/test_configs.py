@@ -207,6 +207,12 @@ def test_no_default_is_written_into_the_schema():
         ("training.quantize_from=5", "training.quantize_from=5 must not exceed training.quantize_by=3"),
         ("training.batch_size=100", "training.batch_size=100 exceeds data.num_train=24"),
         ("training.prior.batch_size=100", "training.prior.batch_size=100 exceeds data.num_train=24"),
+        ("training.devices=3", "training.batch_size=4 is no multiple of training.devices=3 times training.num_nodes=1"),
+        (
+            "training.num_nodes=8",
+            "training.batch_size=4 is no multiple of training.devices=1 times training.num_nodes=8",
+        ),
+        ("objective=segmentation.fg_ari", "evaluation.enabled=false leaves no others"),
         ("checkpoint_dir=", "checkpoint_dir is empty; give a path, such as checkpoint_dir=checkpoint"),
         ("name=../x", "name='../x' is no name of one folder"),
         ("ablation.name=a/b", "ablation.name='a/b' is no name of one folder"),

@@ -155,6 +155,7 @@ class TrainingConfig:
     image_every: int = _at_least(1)
     checkpoint_every: int = _at_least(1)
     devices: int = _at_least(1)
+    num_nodes: int = _at_least(1)
     resume: str | None
     prior: PriorConfig
 
@@ -201,6 +202,7 @@ class TrainConfig:
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
     log_dir: str = _path()
+    objective: str
     checkpoint_dir: str = _path()
     data: DataConfig
     model: ModelConfig
@@ -306,6 +308,13 @@ def check_together(config: TrainConfig) -> None:
             f"training.quantize_from={training.quantize_from} must not exceed "
             f"training.quantize_by={training.quantize_by}"
         )
+    if config.objective.startswith("validation.prior_") and not training.prior.steps:
+        raise ConfigError(f"objective={config.objective} needs a prior; set training.prior.steps above 0")
+    if not config.objective.startswith("validation.") and not config.evaluation.enabled:
+        raise ConfigError(
+            f"objective={config.objective} is none of the validation metrics, such as validation.autoencoder_loss, "
+            "and evaluation.enabled=false leaves no others"
+        )
     batches = {"training.batch_size": training.batch_size}
     if training.prior.steps:
         batches["training.prior.batch_size"] = training.prior.batch_size
@@ -313,6 +322,11 @@ def check_together(config: TrainConfig) -> None:
         if data.num_train is not None and size > data.num_train:
             raise ConfigError(
                 f"{key}={size} exceeds data.num_train={data.num_train}; lower it, or raise data.num_train"
+            )
+        if size % (training.devices * training.num_nodes):
+            raise ConfigError(
+                f"{key}={size} is no multiple of training.devices={training.devices} times "
+                f"training.num_nodes={training.num_nodes}, whose processes share each batch; change one of them"
             )
 
 

@@ -47,7 +47,7 @@ def open_split(
     """
     if name not in DATASETS:
         raise ValueError(f"data set {name!r} is unknown; choose one of: {', '.join(DATASETS)}")
-    if name not in TOYS:
+    if name not in DRAWN:
         if path is None:
             raise ValueError(f"{name} needs data.path; say where its pictures are")
         if name == ClevrLikeDataset.name:
