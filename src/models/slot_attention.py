@@ -30,7 +30,7 @@ class Slots(NamedTuple):
 
 
 class _Scores(torch.autograd.Function):
-    """`queries @ inputs.mT` of (B, N, E) and (B, L, E) → (B, N, L), with the gradient of the inputs in their own layout.
+    """`queries @ inputs.mT` of (B, N, E) and (B, L, E); the gradient of the inputs keeps their layout.
 
     PyTorch's comes out transposed, and adding it to another one takes several times as long as computing it.
     """
