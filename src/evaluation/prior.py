@@ -18,17 +18,20 @@ def prior_bits_per_code(
     seed: int = 0,
     batch_size: int = 256,
     autocast: AbstractContextManager | None = None,
-) -> dict[str, float | int]:
+    shuffle: bool = True,
+) -> dict[str, float | int | None]:
     """Bits per code of scenes the prior has not seen, in the slot order it learned and in a random one.
 
     Args:
         prior: the trained prior; put into eval mode for this and back after.
         codes: (B, N, M) int64 of test scenes, slots in canonical order (`SVQ.in_order`).
         seed: of the random slot order, drawn anew for each scene.
+        shuffle: False where the N are not slots but patches, which have their places.
 
     Returns:
         `canonical`, `shuffled`: mean over scenes and positions of the negative log-likelihood, in bits;
-        `uniform`: log2 K, the cost without a prior; `n_scenes`, `n_codes`: what the means are over.
+        `shuffled` is None without `shuffle`; `uniform`: log2 K, the cost without a prior; `n_scenes`, `n_codes`: what
+        the means are over.
 
     Raises:
         ValueError: no scenes.
@@ -36,13 +39,15 @@ def prior_bits_per_code(
     if codes.dim() != 3 or len(codes) == 0:
         raise ValueError(f"codes had shape {tuple(codes.shape)} but expected (B, N, M) with at least one scene")
     device = next(prior.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(codes.shape[:2], generator=generator).argsort(dim=1).to(codes.device)
-    shuffled = codes.gather(1, order.unsqueeze(-1).expand_as(codes))
+    orders = {"canonical": codes}
+    if shuffle:
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.rand(codes.shape[:2], generator=generator).argsort(dim=1).to(codes.device)
+        orders["shuffled"] = codes.gather(1, order.unsqueeze(-1).expand_as(codes))
     was_training = prior.training
     prior.eval()
-    bits = {}
-    for name, scenes in (("canonical", codes), ("shuffled", shuffled)):
+    bits: dict[str, float | None] = {"canonical": None, "shuffled": None}
+    for name, scenes in orders.items():
         total = 0.0
         for batch in scenes.split(batch_size):
             with autocast or nullcontext():

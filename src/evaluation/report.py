@@ -100,12 +100,17 @@ def evaluate_model(
                 notes.append(f"segmentation, readout, blocks, codebooks: {lacking}")
             arrays = scores.pop("arrays")
             if model.prior is None:
-                notes.append("prior: the model has none (init_prior was not called); scenes are those of random codes")
+                reason = "has none (init_prior was not called); scenes are those of random codes"
+                notes.append(f"prior: the model {reason if model.has_codes else 'has no codes to learn one of'}")
                 scores["prior"] = None
             else:
                 with _timed(seconds, "prior"):
                     codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
-                    scores["prior"] = prior_bits_per_code(model.prior, codes, seed, batch_size, autocast)
+                    scores["prior"] = prior_bits_per_code(
+                        model.prior, codes, seed, batch_size, autocast, shuffle=model.has_slots
+                    )
+                if not model.has_slots:
+                    notes.append("prior: patches have one order only, so no shuffled one is scored")
             if not model.has_codes:
                 notes.append("generation: the model has no codes to draw scenes from")
                 scores["generation"] = None

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from .code_model import CodeModel
+from .dvae_tokens import DVAETokens
+from .patch_vqvae import PatchVQVAE
 from .svq_model import SVQ
 
-MODELS: dict[str, type[CodeModel]] = {each.kind: each for each in (SVQ,)}
+MODELS: dict[str, type[CodeModel]] = {each.kind: each for each in (SVQ, PatchVQVAE, DVAETokens)}
 
 
 def make_model(kind: str, arguments: Mapping[str, Any]) -> CodeModel:

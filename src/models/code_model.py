@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..utils.checkpoint_io import safe_load
 from ..utils.precision import require_device
+from .checks import require_weight
 from .transformer_decoder import AutoregressiveTransformer
 
 _PRIOR = "prior."
@@ -45,6 +47,11 @@ class CodeModel(nn.Module):
         return True
 
     @property
+    def has_slots(self) -> bool:
+        """Whether codes are those of slots, which come in no order of their own, or else of patches, row by row."""
+        return False
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
@@ -60,8 +67,58 @@ class CodeModel(nn.Module):
         recon_loss_weight: float = 1.0,
         commitment_loss_weight: float | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss to minimise, and its terms as floats, unweighted, "loss" among them; see `SVQ.compute_loss`."""
-        raise NotImplementedError
+        """The objective of the autoencoder, and of the prior once there is one.
+
+        Args:
+            image: what was given to `forward`.
+            outputs: what `forward` returned.
+            recon_loss_weight: of the mean squared error of the reconstruction; at least 0.
+            commitment_loss_weight: at least 0; takes the place of the model's `commitment_cost`, which is used when
+                this is None. A model without commitment does not read it.
+
+        Returns:
+            The loss to minimise, and its terms as floats, unweighted: loss, recon_loss, commitment_loss where there is
+            one, and with a prior prior_loss, nats a code on detached codes (it trains nothing but the prior).
+
+        Raises:
+            TypeError: a weight that is not a number.
+            ValueError: `image` has another shape than its reconstruction, `outputs` lacks what `forward` returns, or a
+                weight that is negative, NaN or infinite.
+        """
+        commits = "commitment_cost" in self.config
+        self._require_outputs(image, outputs, "recon", *(["commitment_loss"] if commits else []))
+        if commitment_loss_weight is None:
+            commitment_loss_weight = float(self.config.get("commitment_cost", 0.0))
+        require_weight(recon_loss_weight=recon_loss_weight, commitment_loss_weight=commitment_loss_weight)
+        terms = {"recon_loss": F.mse_loss(outputs["recon"], image)}
+        loss = recon_loss_weight * terms["recon_loss"]
+        if commits:
+            terms["commitment_loss"] = outputs["commitment_loss"]
+            loss = loss + commitment_loss_weight * terms["commitment_loss"]
+        return self._with_prior(loss, terms, outputs)
+
+    def _require_outputs(self, image: Tensor, outputs: Mapping[str, Tensor], *needed: str) -> None:
+        """Raises ValueError unless `outputs` has what is needed for the loss and is that of `image`."""
+        names = [*needed, "codes"] if self.prior is not None else needed
+        missing = [name for name in names if name not in outputs]
+        if missing:
+            raise ValueError(f"outputs lacks {', '.join(missing)}: give compute_loss what forward returned")
+        if "recon" in needed and image.shape != outputs["recon"].shape:
+            raise ValueError(
+                f"image had shape {tuple(image.shape)} but its reconstruction {tuple(outputs['recon'].shape)}: "
+                "give compute_loss the image that was given to forward"
+            )
+
+    def _with_prior(
+        self, loss: Tensor, terms: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """`loss` and its `terms`, the prior's among them once there is one, the terms as floats."""
+        terms = dict(terms)
+        if self.prior is not None:
+            terms["prior_loss"] = self.prior.nll(self.in_order(outputs["codes"])).mean()
+            loss = loss + terms["prior_loss"]
+        values = torch.stack([loss, *terms.values()]).tolist()  # one transfer from the device, not one a term
+        return loss, dict(zip(["loss", *terms], values, strict=True))
 
     def encode(self, image: Tensor) -> Tensor:
         """The codes (B, N, M) of `image` (B, in_channels, H, W) in [0, 1]."""
@@ -181,7 +238,9 @@ class CodeModel(nn.Module):
             raise ValueError(f"checkpoint {path} is incomplete: its model_config lacks prior; train a new one")
         config = dict(config)
         prior, kind = config.pop("prior"), config.pop("kind", None)
-        kinds = {each.kind: each for each in (cls, *cls.__subclasses__()) if hasattr(each, "kind")}
+        from .catalogue import MODELS  # which imports this module
+
+        kinds = {name: each for name, each in MODELS.items() if issubclass(each, cls)} or {cls.kind: cls}
         if kind not in kinds:
             raise ValueError(f"checkpoint {path} holds a model of kind {kind!r}, not one of: {', '.join(kinds)}")
         try:

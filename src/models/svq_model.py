@@ -238,6 +238,10 @@ class SVQ(CodeModel):
     def has_codes(self) -> bool:
         return isinstance(self.quantizer, SemanticVectorQuantizer)
 
+    @property
+    def has_slots(self) -> bool:
+        return True
+
     @torch.no_grad()
     def in_order(self, codes: Tensor) -> Tensor:
         """`codes` (B, N, M) with each scene's slots in the canonical order: from left to right, as they are painted.
@@ -285,16 +289,8 @@ class SVQ(CodeModel):
                 weight that is negative, NaN or infinite.
         """
         tokens = self.config["decoder"] == "transformer"
-        needed = ["token_loss", "dvae_loss"] if tokens else ["recon"]
-        needed += ["commitment_loss"] if self.prior is None else ["commitment_loss", "codes"]
-        missing = [name for name in needed if name not in outputs]
-        if missing:
-            raise ValueError(f"outputs lacks {', '.join(missing)}: give compute_loss what forward returned")
-        if not tokens and image.shape != outputs["recon"].shape:
-            raise ValueError(
-                f"image had shape {tuple(image.shape)} but its reconstruction {tuple(outputs['recon'].shape)}: "
-                "give compute_loss the image that was given to forward"
-            )
+        painted = ("token_loss", "dvae_loss") if tokens else ("recon",)
+        self._require_outputs(image, outputs, *painted, "commitment_loss")
         weight: float = self.config["commitment_cost"] if commitment_loss_weight is None else commitment_loss_weight
         require_weight(recon_loss_weight=recon_loss_weight, commitment_loss_weight=weight)
         if tokens:
@@ -307,11 +303,7 @@ class SVQ(CodeModel):
         if "sketch" in outputs:
             terms["sketch_loss"] = F.mse_loss(outputs["sketch"], image)
             loss = loss + recon_loss_weight * self.decoder.sketch_weight * terms["sketch_loss"]
-        if self.prior is not None:
-            terms["prior_loss"] = self.prior.nll(self.in_order(outputs["codes"])).mean()
-            loss = loss + terms["prior_loss"]
-        values = torch.stack([loss, *terms.values()]).tolist()  # one transfer from the device, not one a term
-        return loss, dict(zip(["loss", *terms], values, strict=True))
+        return self._with_prior(loss, terms, outputs)
 
 
 def on_pixels(attention: Tensor, image_size: int) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..configs.schema import TrainingConfig
@@ -135,7 +137,7 @@ def validation_metrics(session: Session, pixels: Tensor) -> tuple[dict[str, floa
 
 @torch.no_grad()
 def reconstruct(session: Session, pixels: Tensor) -> dict[str, Tensor]:
-    """What the model makes of `pixels` (num, 3, H, W) uint8: the outputs of `SVQ` and "image", on the CPU."""
+    """What the model makes of `pixels` (num, 3, H, W) uint8: the outputs of the model and "image", on the CPU."""
     session.model.eval()
     with own_randomness(session.config.seed, session.fabric.device), session.fabric.autocast():
         images = as_images(pixels, session.fabric.device)
@@ -144,14 +146,21 @@ def reconstruct(session: Session, pixels: Tensor) -> dict[str, Tensor]:
 
 
 def show_reconstructions(session: Session, pixels: Tensor) -> None:
-    """Reconstructions, each slot's mask and each slot's picture, into TensorBoard."""
+    """Reconstructions and, of a model with slots, each slot's mask and picture, into TensorBoard."""
     if session.fabric.is_global_zero:
         shown = session.config.visualization.num_images
         seen = reconstruct(session, pixels[:shown])
         step = session.state.step
-        grid = visualization.reconstruction_grid(
-            seen["image"], seen["recon"], seen["masks"], seen["slot_images"], num_images=shown
-        )
-        session.board.figure("reconstructions", grid, step)
-        masks = visualization.mask_grid(seen["image"], seen["masks"], num_images=shown)
-        session.board.figure("masks", masks, step)
+        for name, figure in scene_figures(seen, shown).items():
+            session.board.figure(name, figure, step)
+
+
+def scene_figures(seen: Mapping[str, Tensor], num_images: int, dpi: int = 150) -> dict[str, Figure]:
+    """Pictures of what `reconstruct` gives: "reconstructions" and, of a model with slots, "masks"."""
+    grid = visualization.reconstruction_grid(
+        seen["image"], seen["recon"], seen.get("masks"), seen.get("slot_images"), num_images=num_images, dpi=dpi
+    )
+    if "masks" not in seen:
+        return {"reconstructions": grid}
+    masks = visualization.mask_grid(seen["image"], seen["masks"], num_images=num_images, dpi=dpi)
+    return {"reconstructions": grid, "masks": masks}

@@ -11,7 +11,7 @@ from ..data.base import SceneDataset
 from ..evaluation.report import evaluate_model
 from ..utils import visualization
 from ..utils.codebook_stats import count_codes
-from .autoencoder import reconstruct
+from .autoencoder import reconstruct, scene_figures
 from .build import make_split, prepare
 from .prior import cache_codes, draw_samples
 from .results import lookup, provenance, table, write_json
@@ -87,23 +87,15 @@ def save_score_pictures(session: Session, arrays: dict[str, Any]) -> list[Path]:
 
 
 def save_pictures(session: Session, val_data: SceneDataset) -> list[Path]:
-    """Reconstructions, masks, codebook use and, with a prior, samples, as PNG files of the run's folder."""
+    """Reconstructions and, where the model has them, masks, codebook use and samples of a prior, as PNG files of the
+    run's folder."""
     options = session.config.visualization
     seen = reconstruct(session, val_data.images[: options.num_images])
-    codes = cache_codes(session, val_data.images, "codes of the validation images")
-    counts = count_codes(codes, session.config.model.codebook_size)
-    figures = {
-        "reconstructions": visualization.reconstruction_grid(
-            seen["image"],
-            seen["recon"],
-            seen["masks"],
-            seen["slot_images"],
-            num_images=options.num_images,
-            dpi=options.dpi,
-        ),
-        "masks": visualization.mask_grid(seen["image"], seen["masks"], num_images=options.num_images, dpi=options.dpi),
-        "codebook_use": visualization.codebook_use(counts, dpi=options.dpi),
-    }
+    figures = scene_figures(seen, options.num_images, options.dpi)
+    if session.model.has_codes:
+        codes = cache_codes(session, val_data.images, "codes of the validation images")
+        counts = count_codes(codes, session.model.codebook_size)
+        figures["codebook_use"] = visualization.codebook_use(counts, dpi=options.dpi)
     if session.model.prior is not None:
         images = draw_samples(session, options.num_samples)
         figures["samples"] = visualization.sample_sheet(images, num_samples=options.num_samples, dpi=options.dpi)

@@ -61,19 +61,19 @@ _STYLE = [
 def reconstruction_grid(
     images: Tensor,
     recons: Tensor,
-    masks: Tensor,
-    slot_images: Tensor,
+    masks: Tensor | None = None,
+    slot_images: Tensor | None = None,
     *,
     num_images: int = 8,
     title: str = "What the model sees, one scene a column",
     dpi: int = 150,
 ) -> Figure:
-    """Rows: input, reconstruction, segmentation, then each slot's picture (``slot_image * mask``).
+    """Rows: input, reconstruction, and of a model with slots segmentation and each slot's picture, masked.
 
     Args:
         images, recons: (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
         masks: (B, N, 1, H, W), each slot's share of each pixel in [0, 1].
-        slot_images: (B, N, C, H, W), what each slot paints where it is seen.
+        slot_images: (B, N, C, H, W), what each slot paints where it is seen. None, as masks, of a model without slots.
         num_images: scenes shown, at most: the first of the batch.
         dpi: figure pixels an inch; ``save_figure`` keeps it.
 
@@ -82,19 +82,22 @@ def reconstruction_grid(
     """
     shape = _image_shape("images", images)
     _expect("recons", recons, shape)
+    shown = _count("num_images", num_images, shape[0])
+    rows = [_pixels("images", images[:shown]), _pixels("recons", recons[:shown])]
+    labels = ["input", "reconstruction"]
+    if masks is None or slot_images is None:
+        if masks is not slot_images:
+            raise ValueError("one of masks and slot_images was None but expected both, for a model without slots")
+        return _picture_grid(rows, dpi, title, row_labels=labels)
     num_slots = _mask_slots(masks, shape)
     _expect("slot_images", slot_images, (shape[0], num_slots, *shape[1:]))
-    shown = _count("num_images", num_images, shape[0])
-    images, recons, masks, slot_images = (t[:shown] for t in (images, recons, masks, slot_images))
-
+    images, masks, slot_images = (t[:shown] for t in (images, masks, slot_images))
     pictures = _unit("slot_images", slot_images) * _unit("masks", masks)  # (B, N, C, H, W)
-    rows = [
-        _pixels("images", images),
-        _pixels("recons", recons),
+    rows += [
         _pixels("masks", segmentation_overlay(images, masks)),
         *(_pixels("slot_images", pictures[:, slot]) for slot in range(num_slots)),
     ]
-    labels = ["input", "reconstruction", "segmentation", *_slot_names(num_slots)]
+    labels += ["segmentation", *_slot_names(num_slots)]
     return _picture_grid(rows, dpi, title, row_labels=labels, slot_row=3)
 
 
