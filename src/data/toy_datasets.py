@@ -6,7 +6,7 @@ rendering.py; both are frozen, see docs/data.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,6 @@ class ToyDataset(SceneDataset):
     colour_names: tuple[str, ...] = COLOUR_NAMES
     backgrounds: tuple[str, ...] = ("black", "random")
     max_shapes_range: tuple[int, int] = (1, MAX_OBJECTS)
-    rule: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # (shape, colour, present) -> does a scene obey it
     scene_chunk: int = 512  # scenes sampled at once; bounds the memory of the visibility test
     has_instances = has_factors = True
     scored_factors = ("colour", "shape", "size", "x", "y")  # rotation says nothing where a shape has all symmetries

@@ -137,7 +137,7 @@ def read_images(network: AttributeNetwork, images: Tensor, batch_size: int = 256
 
 
 def obeying(reading: Reading, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-    """Which scenes are well-formed and obey the data set's rule (`ToyDataset.rule`), as they were read; (B,) bool."""
+    """Which scenes are well-formed and obey the data set's rule (`SceneDataset.rule`), as they were read; (B,) bool."""
     return reading.well_formed & rule(reading.shape, reading.colour, reading.found)
 
 

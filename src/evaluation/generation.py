@@ -70,7 +70,7 @@ def well_formedness(
     Args:
         images: (B, 3, H, W), float in [0, 1] or uint8.
         network: of the data set the images are compared with (`attribute_training.attribute_network`).
-        rule: of that data set (`ToyDataset.rule`), if it has one.
+        rule: of that data set (`SceneDataset.rule`), if it has one.
 
     Returns:
         `share`, `count`, `n` and the Wilson 95 % interval `low`..`high` of well-formed images; `clean`, the

@@ -15,7 +15,13 @@ from src.evaluation.generation import well_formedness
 from src.evaluation.malformed import KINDS, TOO_FEW, LayerPool
 
 # with the share of errors they may make and the least accuracy of shapes: turned sprites are harder to judge
-SHIPPED = [("shapes", "black", 0.05, 0.98), ("shapes", "random", 0.05, 0.98), ("multi_dsprites", "black", 0.1, 0.95)]
+SHIPPED = [
+    ("shapes", "black", 0.05, 0.98),
+    ("shapes", "random", 0.05, 0.98),
+    ("multi_dsprites", "black", 0.1, 0.95),
+    ("sprites", "black", 0.05, 0.99),
+    ("sprites", "textured", 0.05, 0.99),
+]
 
 
 @pytest.fixture
