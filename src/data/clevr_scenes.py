@@ -318,7 +318,7 @@ def scene_factors(variant: Variant, scene: Scene) -> dict[str, np.ndarray]:
     """
     places = variant.max_objects
     x, y, depth = project(scene.camera, scene.centre).T
-    factors = {"present": np.arange(places) < len(scene)}
+    factors: dict[str, np.ndarray] = {"present": np.arange(places) < len(scene)}
     for key in ("shape", "colour", "material", "size"):
         factors[key] = np.full(places, -1, np.int64)
         factors[key][: len(scene)] = getattr(scene, key)

@@ -1,12 +1,17 @@
 """CLEVR-like pictures of scene descriptions, path traced with Mitsuba 3, and who owns each of their pixels.
 
 Legend: S objects of a scene, H = W = image_size. Mitsuba's `scalar_rgb` variant with one thread: the bytes depend on
-the scene, the sizes and the machine alone. The look is CLEVR's: a grey ground, three area lamps in a dim surrounding,
-objects with rounded edges, rubber (matte with a faint highlight) or metal (a tinted, slightly blurred mirror).
+the scene, the sizes and the machine alone. The look is CLEVR's: a grey ground, three square lamps in dim surroundings,
+objects with rounded edges, of rubber (matte, with a faint highlight) or metal (a tinted, slightly blurred mirror). The
+definition is frozen (docs/data.md), like that of the scenes.
+
+Light adds up, so each source is traced alone, which is less noisy than drawing one of them for each path. Lamps light
+matte surfaces directly only: what metal throws from a lamp onto the ground is thin and noisy, and CLEVR shows none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,14 +19,13 @@ import numpy as np
 
 from .clevr_scenes import CUBE, HALF_WIDTH, METAL, SPHERE, TARGET, Scene, Variant
 
-OWNER_RAYS = 3  # squared, rays a pixel that decide its owner
-DEPTH = 3  # parts of a light path. Lamps light matte surfaces directly only (2): what they throw on via others is
-# mostly caustics, thin and noisy; their light in mirrors and that of the surroundings is traced to the full depth
-DIRECT_SHARE = 0.5  # of the samples, for the direct light of a lamp, which is hardly noisy
 GROUND = 0.42  # reflectance
 AMBIENT = 0.22  # radiance of the surroundings
-LAMP_SIZES = (1.5, 1.5, 1.5)  # side of each square lamp: key, fill, back
-LAMP_POWERS = (400.0, 150.0, 220.0)
+LAMP_SIDE = 1.5  # scene units
+LAMP_POWERS = (400.0, 150.0, 220.0)  # key, fill, back
+DEPTH = 3  # longest light path, in segments; 2 is direct light
+DIRECT_SHARE = 0.5  # of the samples, for the direct light of a lamp, which is hardly noisy
+OWNER_RAYS = 3  # squared, rays a pixel that decide its owner
 PIXEL = 0.4  # standard deviation of the Gaussian over which a pixel gathers light, in pixels
 EDGE = 0.06  # radius of rounded edges, as a share of an object's half height
 METAL_ROUGHNESS, RUBBER_ROUGHNESS = 0.2, 0.6
@@ -62,57 +66,57 @@ def render(variant: Variant, scene: Scene, image_size: int, samples: int, key: i
     to the earlier object).
 
     Args:
-        samples: light paths a pixel.
+        samples: light paths a pixel and source of light; Mitsuba may round it up.
         key: starts the renderer's random numbers.
     """
     mi = load_mitsuba()
-    shapes = [_object(mi, variant, scene, k) for k in range(len(scene))]
-    bodies = {f"object_{k}": shape for k, shape in enumerate(shapes)}
-    index = mi.load_dict({"type": "aov", "aovs": "owner:shape_index"})
-    world = mi.load_dict({"type": "scene", **bodies})
-    fine = _camera(mi, scene, image_size * OWNER_RAYS, 1, {"type": "box"})
-    seen = np.array(mi.render(world, sensor=fine, integrator=index, seed=key))[:, :, -1]
-    owner_shares = _shares(np.rint(seen).astype(np.int64), _indices(world, shapes))
-    metal_share = owner_shares[1:][scene.material == METAL].sum(0)[:, :, None]
+    bodies = {f"object_{k}": _object(mi, variant, scene, k) for k in range(len(scene))}
+    shares = _owner_shares(mi, scene, bodies, image_size, key)
+    light = _light(mi, scene, bodies, image_size, samples, key, shares[1:][scene.material == METAL].sum(0))
+    return np.rint(255 * _from_linear(light)).astype(np.uint8).transpose(2, 0, 1), shares.argmax(0).astype(np.uint8)
 
-    lit = {**bodies, "ground": _ground(mi)}
-    light = np.zeros((image_size, image_size, 3))
-    for number, source in enumerate(_sources(mi, scene)):  # light adds up; one by one is less noisy than all at once
-        world = mi.load_dict({"type": "scene", "source": source, **lit})
 
-        def trace(depth: int, share: float = 1, world: Any = world, seed: int = key + number) -> np.ndarray:
+def _light(
+    mi: Any, scene: Scene, bodies: dict[str, Any], size: int, samples: int, key: int, metal: np.ndarray
+) -> np.ndarray:
+    """What reaches each pixel (H, W, 3), linear; metal (H, W) is the share of a pixel that shows metal."""
+    metal = metal[:, :, None]
+    light = np.zeros((size, size, 3))
+    for number, source in enumerate(_sources(mi, scene)):
+        world = mi.load_dict({"type": "scene", "source": source, **bodies, "ground": _ground(mi)})
+
+        def trace(depth: int, share: float, world: Any = world, seed: int = key + number) -> np.ndarray:
             path = mi.load_dict({"type": "path", "max_depth": depth, "hide_emitters": True})
             paths = max(1, round(samples * share))
-            camera = _camera(mi, scene, image_size, paths, {"type": "gaussian", "stddev": PIXEL})
-            return np.array(mi.render(world, sensor=camera, integrator=path, seed=seed % 2**32))[:, :, :3]
+            camera = _camera(mi, scene, size, paths, {"type": "gaussian", "stddev": PIXEL})
+            return np.array(mi.render(world, sensor=camera, integrator=path, seed=seed))[:, :, :3]
 
         if source["type"] == "constant":
-            light += trace(DEPTH)
-        elif metal_share.any():
-            light += (1 - metal_share) * trace(2, DIRECT_SHARE) + metal_share * trace(DEPTH)
+            light += trace(DEPTH, 1)
+        elif metal.any():
+            light += (1 - metal) * trace(2, DIRECT_SHARE) + metal * trace(DEPTH, 1)
         else:
             light += trace(2, DIRECT_SHARE)
-    image = np.rint(255 * _from_linear(light)).astype(np.uint8).transpose(2, 0, 1)
-    return image, owner_shares.argmax(0).astype(np.uint8)
+    return light
+
+
+def _owner_shares(mi: Any, scene: Scene, bodies: dict[str, Any], size: int, key: int) -> np.ndarray:
+    """Share of each pixel's rays that see the ground, object 0, 1, …: (S + 1, H, W)."""
+    world = mi.load_dict({"type": "scene", **bodies})
+    index = mi.load_dict({"type": "aov", "aovs": "owner:shape_index"})
+    fine = _camera(mi, scene, size * OWNER_RAYS, 1, {"type": "box"})
+    seen = np.array(mi.render(world, sensor=fine, integrator=index, seed=key))[:, :, -1]
+    # Mitsuba's numbers are 0 for nothing and i + 1 for its shape i, in an order of its own.
+    names = [shape.id() for shape in world.shapes()]
+    owner = np.array([0, *(list(bodies).index(name) + 1 for name in names)])
+    rays = owner[np.rint(seen).astype(np.int64)].reshape(size, OWNER_RAYS, size, OWNER_RAYS)
+    return np.stack([(rays == number).mean((1, 3)) for number in range(len(bodies) + 1)])
 
 
 def _from_linear(light: np.ndarray) -> np.ndarray:
     """Light as channels of an sRGB picture, 0 to 1."""
     light = np.clip(light, 0, 1)
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-
-
-def _indices(world: Any, shapes: list[Any]) -> np.ndarray:
-    """From Mitsuba's numbers of what is seen (0 nothing, i + 1 its shape i) to owners."""
-    names = {f"object_{k}": k + 1 for k in range(len(shapes))}
-    return np.array([0, *(names.get(shape.id(), 0) for shape in world.shapes())])
-
-
-def _shares(seen: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Share of each pixel's rays that see each owner: (OWNER_RAYS H, OWNER_RAYS W) -> (S + 1, H, W)."""
-    size = len(seen) // OWNER_RAYS
-    rays = owner[seen].reshape(size, OWNER_RAYS, size, OWNER_RAYS)
-    return np.stack([(rays == number).mean((1, 3)) for number in range(owner.max() + 1)])
 
 
 def _camera(mi: Any, scene: Scene, size: int, samples: int, pixel: dict[str, Any]) -> Any:
@@ -145,20 +149,17 @@ def _ground(mi: Any) -> Any:
     )
 
 
-def _sources(mi: Any, scene: Scene) -> list[dict[str, Any]]:
+def _sources(mi: Any, scene: Scene) -> Iterator[dict[str, Any]]:
     """What shines: the surroundings, and three square lamps towards the origin."""
-    sources: list[dict[str, Any]] = [{"type": "constant", "radiance": {"type": "rgb", "value": [AMBIENT] * 3}}]
-    for position, side, power in zip(scene.lamps, LAMP_SIZES, LAMP_POWERS, strict=True):
+    yield {"type": "constant", "radiance": {"type": "rgb", "value": [AMBIENT] * 3}}
+    for position, power in zip(scene.lamps, LAMP_POWERS, strict=True):
         to_origin = mi.ScalarTransform4f().look_at(position.tolist(), [0, 0, 0], [0, 0, 1])
-        radiance = power / (np.pi * side * side)
-        sources.append(
-            {
-                "type": "rectangle",
-                "to_world": to_origin @ mi.ScalarTransform4f().scale([side / 2, side / 2, 1]),
-                "emitter": {"type": "area", "radiance": {"type": "rgb", "value": [radiance] * 3}},
-            }
-        )
-    return sources
+        radiance = power / (np.pi * LAMP_SIDE * LAMP_SIDE)
+        yield {
+            "type": "rectangle",
+            "to_world": to_origin @ mi.ScalarTransform4f().scale([LAMP_SIDE / 2, LAMP_SIDE / 2, 1]),
+            "emitter": {"type": "area", "radiance": {"type": "rgb", "value": [radiance] * 3}},
+        }
 
 
 def _surface(colour: tuple[float, float, float], material: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,7 +107,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     _replace(folder / MANIFEST, (json.dumps(stored, indent=1) + "\n").encode())
 
 
-def write_shard(folder: Path, shard: Shard, arrays: Mapping[str, np.ndarray], manifest: Manifest) -> None:
+def write_shard(folder: Path, shard: Shard, arrays: Mapping[str, Any], manifest: Manifest) -> None:
     """Writes a shard and then lists it in the manifest."""
     part = folder / f"{shard.name}.part"
     with part.open("wb") as file:
