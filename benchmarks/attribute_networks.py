@@ -16,19 +16,19 @@ from pathlib import Path
 
 import torch
 
-from src.data.toy_datasets import make_dataset
+from src.data.catalogue import DRAWN
 from src.evaluation.attribute_training import SHIPPED, attribute_network, file_name, network_definition
 from src.training.results import commit, hardware, write_json
 from src.utils.precision import autocast, resolve_precision
 
-DATA = ("shapes:black", "shapes:random", "multi_dsprites:black")
+DATA = ("shapes:black", "shapes:random", "multi_dsprites:black", "sprites:black", "sprites:textured")
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "attribute_networks.json"
 
 
 def make(data: str) -> None:
     """Trains the network of `data`, "name:background", ships it, and adds its report to the results."""
     name, background = data.split(":")
-    dataset = make_dataset(name, num_samples=1, background=background)
+    dataset = DRAWN[name](num_samples=1, background=background)
     target = SHIPPED / file_name(network_definition(dataset))
     if target.exists():
         print(f"{data}: {target.name} is there")
@@ -48,7 +48,8 @@ def make(data: str) -> None:
         "report": report,
     }
     write_json(RESULTS, reports)
-    shares = {key: round(report[key]["share"], 4) for key in ("false_reject", "false_reject_degraded", "false_accept")}
+    wanted = ("false_reject", "false_reject_degraded", "false_accept", "rule_missed", "rule_imagined")
+    shares = {key: round(report[key]["share"], 4) for key in wanted if key in report}
     print(data, shares)
 
 

@@ -16,3 +16,10 @@ def test_both_lists_of_requirements_are_the_same() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = [re.sub(r"(torch>=[\d.]+),<.*", r"\1", line) for line in lines if not line.startswith("#")]
     assert listed == asked
+
+
+def test_the_tests_have_what_a_sweep_needs() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (sweep,) = re.findall(r"^sweep = \[\n(.*?)^\]", project, re.DOTALL | re.MULTILINE)
+    lines = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
+    assert set(re.findall(r'^ *"(.+?)"', sweep, re.MULTILINE)) <= set(lines)

@@ -36,6 +36,6 @@ def as_config_error() -> Iterator[None]:
     """Turns what data and models raise about their arguments into a `ConfigError`."""
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
         line = str(error)
         raise ConfigError(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...") from error

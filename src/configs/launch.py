@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -29,12 +30,17 @@ from .errors import CommandError, ConfigError, Interrupted
 from .schema import TrainConfig, check, check_together, is_folder_name, register
 
 Config = TypeVar("Config")
-Main = Callable[[Config], None]
+Main = Callable[[Config], float | None]
 
 NOT_PRIMARY = (
     "the config that --config-name gives lacks the defaults: begin it with `# @package _global_` and "
     "`defaults: [/config, _self_]` as experiment/my_experiment.yaml does, or choose it as an option, "
     "such as model=base"
+)
+
+PLUGIN = (
+    "is a plugin of Hydra that is not installed; the extra `sweep` has the launchers joblib, submitit_local and "
+    "submitit_slurm and the sweeper optuna: pip install -e '.[sweep]'"
 )
 
 
@@ -69,16 +75,16 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
     """Makes `main(config: schema)` a command that composes `config_name` from the command line.
 
     `main` gets a checked object of `schema`; `invocation` tells it the rest. What it raises as `CommandError`
-    ends the process with one line.
+    ends the process with one line; what it returns is what a sweeper of Hydra looks at.
     """
 
     def decorate(main: Main[Config]) -> Callable[[], None]:
         wants_traceback = False
 
         @functools.wraps(main)  # Hydra finds the folder of the configs through the wrapped function
-        def task(composed: DictConfig) -> None:
+        def task(composed: DictConfig) -> float | None:
             try:
-                main(to_object(composed, schema))
+                return main(to_object(composed, schema))
             except CommandError as error:
                 if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise  # in a multirun Hydra ends the other jobs first
@@ -95,6 +101,10 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
                 if wants_traceback:
                     raise
                 _stop(as_command_error(error))
+            except ValueError as error:
+                if wants_traceback or "No trials are completed" not in str(error):  # so says Optuna
+                    raise
+                _stop(CommandError("no trial of the sweep came to its end; the lines above say why"))
             except KeyboardInterrupt:
                 hint = "; training.resume=auto goes on from last.pth, if there is one"
                 _stop(Interrupted("interrupted" + (hint if config_name == "train" else "")))
@@ -182,7 +192,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException):
         cause = error
     if not isinstance(cause, OmegaConfBaseException):
-        return message.split("Config search path:")[0]
+        missing = re.search(r"Could not (?:find|load) '(hydra/(?:launcher|sweeper)/\w+)'", message)
+        return f"{missing[1]} {PLUGIN}" if missing else message.split("Config search path:")[0]
     where = message.split(":")[0] + ": " if message.startswith("In '") else ""
     return where + _explain_value(cause)
 

@@ -14,10 +14,11 @@ from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
 
-DRAWN = ("shapes", "multi_dsprites")  # data sets without an end
-FILES = ("folder", "clevr", "sysbinder")  # as large as what is found at data.path
+DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end
+FILES = ("folder", "clevr", "sysbinder", "clevr_like")  # as large as what is found at data.path
 DATASETS = (*DRAWN, *FILES)
-BACKGROUNDS = ("black", "random")
+CLEVR_VARIANTS = ("easy", "hard")
+BACKGROUNDS = ("black", "random", "textured")
 MODELS = ("svq", "vqvae", "dvae")
 DECODERS = ("cross_attention", "cnn", "transformer")
 SLOT_INITS = ("random", "learned", "learned_noisy")
@@ -154,6 +155,7 @@ class TrainingConfig:
     image_every: int = _at_least(1)
     checkpoint_every: int = _at_least(1)
     devices: int = _at_least(1)
+    num_nodes: int = _at_least(1)
     resume: str | None
     prior: PriorConfig
 
@@ -200,6 +202,7 @@ class TrainConfig:
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
     log_dir: str = _path()
+    objective: str
     checkpoint_dir: str = _path()
     data: DataConfig
     model: ModelConfig
@@ -224,6 +227,21 @@ class GenerateConfig:
     dpi: int = _at_least(20, 1000)
 
 
+@dataclass(kw_only=True)
+class RenderConfig:
+    """Everything `python -m src.render` can be told."""
+
+    variant: str = _one_of(*CLEVR_VARIANTS)
+    image_size: int = _at_least(16, 1024)
+    samples: int = _at_least(1)
+    num_train: int = _at_least(1)
+    num_val: int = _at_least(1)
+    num_test: int = _at_least(1)
+    seed: int = _at_least(0, MAX_SEED)
+    num_workers: int | None = _at_least(1)
+    output: str = _path()
+
+
 def is_folder_name(name: str) -> bool:
     """Whether `name` is that of one folder, not a path, and not empty."""
     return name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
@@ -234,6 +252,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="generate_schema", node=GenerateConfig)
+    store.store(name="render_schema", node=RenderConfig)
 
 
 def check(config: Any, prefix: str = "") -> None:
@@ -289,6 +308,13 @@ def check_together(config: TrainConfig) -> None:
             f"training.quantize_from={training.quantize_from} must not exceed "
             f"training.quantize_by={training.quantize_by}"
         )
+    if config.objective.startswith("validation.prior_") and not training.prior.steps:
+        raise ConfigError(f"objective={config.objective} needs a prior; set training.prior.steps above 0")
+    if not config.objective.startswith("validation.") and not config.evaluation.enabled:
+        raise ConfigError(
+            f"objective={config.objective} is none of the validation metrics, such as validation.autoencoder_loss, "
+            "and evaluation.enabled=false leaves no others"
+        )
     batches = {"training.batch_size": training.batch_size}
     if training.prior.steps:
         batches["training.prior.batch_size"] = training.prior.batch_size
@@ -296,6 +322,11 @@ def check_together(config: TrainConfig) -> None:
         if data.num_train is not None and size > data.num_train:
             raise ConfigError(
                 f"{key}={size} exceeds data.num_train={data.num_train}; lower it, or raise data.num_train"
+            )
+        if size % (training.devices * training.num_nodes):
+            raise ConfigError(
+                f"{key}={size} is no multiple of training.devices={training.devices} times "
+                f"training.num_nodes={training.num_nodes}, whose processes share each batch; change one of them"
             )
 
 
@@ -306,9 +337,7 @@ def _check_source(data: DataConfig) -> None:
             raise ConfigError(f"data.path is missing; say where the pictures of {data.name} are, as data.path=<folder>")
         return
     if data.path is not None:
-        raise ConfigError(
-            f"data.path={data.path} is read by nothing: {data.name} is drawn; choose data=folder for files"
-        )
+        raise ConfigError(f"data.path={data.path} does not go with {data.name}, which is drawn; choose data=folder")
     for split in ("train", "val", "test"):
         if getattr(data, f"num_{split}") is None:
             raise ConfigError(f"data.num_{split}=null means all there is, but {data.name} has no end; give a number")

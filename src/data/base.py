@@ -4,7 +4,7 @@ hold, H = W = image_size."""
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +29,7 @@ class SceneDataset(Dataset):
     has_instances: bool = False  # who owns each pixel is known
     has_factors: bool = False  # the objects' properties are known
     shares_cache: bool = False  # `prepare` leaves a file that the other processes of a machine read
+    rule: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # (shape, colour, present) -> which scenes obey it
     scored_factors: tuple[str, ...] = ()  # those that scores look at, in the order of their tables
 
     @property
@@ -107,7 +108,7 @@ class FirstScenes(SceneDataset):
         self.whole, self.count = whole, count
         self.name, self.split, self.image_size = whole.name, whole.split, whole.image_size
         self.has_instances, self.has_factors = whole.has_instances, whole.has_factors
-        self.scored_factors = whole.scored_factors
+        self.scored_factors, self.rule = whole.scored_factors, whole.rule
 
     @property
     def class_names(self) -> Mapping[str, tuple[str, ...]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from .base import SceneDataset
 from .clevr_files import ClevrFiles
+from .clevr_like import ClevrLikeDataset
 from .image_folder import CACHE_DIR, ImageFolder
+from .sprites import SpritesDataset
 from .sysbinder_files import SysBinderFiles
 from .toy_datasets import DATASETS as TOYS
-from .toy_datasets import make_dataset
 
+DRAWN = {**TOYS, SpritesDataset.name: SpritesDataset}
 FILES: dict[str, type[ImageFolder]] = {"folder": ImageFolder, "clevr": ClevrFiles, "sysbinder": SysBinderFiles}
-DATASETS = (*TOYS, *FILES)
+DATASETS = (*DRAWN, *FILES, ClevrLikeDataset.name)
 
 
 def open_split(
@@ -45,14 +47,15 @@ def open_split(
     """
     if name not in DATASETS:
         raise ValueError(f"data set {name!r} is unknown; choose one of: {', '.join(DATASETS)}")
-    if name in FILES:
+    if name not in DRAWN:
         if path is None:
             raise ValueError(f"{name} needs data.path; say where its pictures are")
+        if name == ClevrLikeDataset.name:
+            return ClevrLikeDataset(path, split, image_size, num_images)
         return FILES[name](path, split, image_size, num_images, skip_bad, cache_dir)
     if num_images is None:
         raise ValueError(f"{name} is drawn, without end; give a number of images instead of null")
-    return make_dataset(
-        name,
+    return DRAWN[name](
         num_samples=num_images,
         image_size=image_size,
         max_shapes=max_shapes,

@@ -6,9 +6,11 @@ sums whose order a library may choose), so that the bytes are the same on every 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from .scenes import COLOUR_VALUES, Family, Scenes
+from .scenes import Family, Scenes
 
 _CHUNK_BYTES = 32 * 2**20  # canvas painted at once; bounds the memory whatever the number or size of the images
 
@@ -57,14 +59,14 @@ def heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def paint(family: Family, scenes: Scenes, image_size: int, values: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Draw the objects in order: values (B, S, C), background (B, C) -> (B, C, H, W) float32.
+    """Draw the objects in order: values (B, S, C), background (B, C, H or 1, W or 1) -> (B, C, H, W) float32.
 
     Coverage of a pixel is clamp(0.5 - signed distance of its centre in pixels, 0, 1), and the canvas becomes
     canvas + coverage * (value - canvas). Each object is computed only in a window around it.
     """
     batch, _, channels = values.shape
     canvas = np.empty((batch, channels, image_size, image_size), np.float32)
-    canvas[:] = background.astype(np.float32)[:, :, None, None]
+    canvas[:] = background.astype(np.float32)
     window = min(image_size, int(np.ceil(family.max_size * image_size)) + 4)
     steps = np.arange(window)
     for k in range(scenes.present.shape[1]):
@@ -99,13 +101,15 @@ def _chunks(scenes: Scenes, image_size: int, channels: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, len(scenes), step)]
 
 
-def render_images(family: Family, scenes: Scenes, image_size: int) -> np.ndarray:
-    """Pictures of the scenes, (B, 3, H, W) uint8."""
+def render_images(
+    family: Family, scenes: Scenes, image_size: int, backdrop: Callable[[slice], np.ndarray]
+) -> np.ndarray:
+    """Pictures of the scenes, (B, 3, H, W) uint8; `backdrop` gives the background of some of them, see `paint`."""
     images = np.empty((len(scenes), 3, image_size, image_size), np.uint8)
-    palette = np.array([*COLOUR_VALUES, (0, 0, 0)], np.float32)  # absent objects (-1) read the last row
+    palette = np.array([*family.colour_values, (0, 0, 0)], np.float32)  # absent objects (-1) read the last row
     for rows in _chunks(scenes, image_size, 3):
         part = scenes[rows]
-        canvas = paint(family, part, image_size, palette[part.colour], part.background)
+        canvas = paint(family, part, image_size, palette[part.colour], backdrop(rows))
         images[rows] = np.rint(canvas * np.float32(255))
     return images
 
@@ -122,6 +126,6 @@ def render_instances(family: Family, scenes: Scenes, image_size: int) -> np.ndar
     for rows in _chunks(scenes, image_size, objects + 1):
         part = scenes[rows]
         values = np.broadcast_to(shares[1:], (len(part), objects, objects + 1))
-        background = np.broadcast_to(shares[0], (len(part), objects + 1))
+        background = np.broadcast_to(shares[0], (len(part), objects + 1))[:, :, None, None]
         owner[rows] = paint(family, part, image_size, values, background).argmax(1)
     return owner

@@ -33,7 +33,7 @@ MAX_ROUNDS = 1000  # scenes drawn again; never reached with MAX_OBJECTS objects 
 
 _GAMMA = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
-_COUNT, _SHAPE, _COLOUR, _SIZE, _ROTATION, _X, _Y, _RED, _GREEN, _BLUE = range(10)
+_COUNT, SHAPE, COLOUR, SIZE, _ROTATION, X, Y, _RED, _GREEN, _BLUE = range(10)  # fields of an image's stream
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class Family:
-    """The object kinds and sizes of one data set; ``number`` keys its random stream."""
+    """The object kinds, sizes and colours of one data set; ``number`` keys its random stream."""
 
     number: int
     shapes: tuple[Shape, ...]
     min_size: float
     max_size: float
+    colour_values: tuple[tuple[int, int, int], ...] = COLOUR_VALUES
 
 
 @dataclass
@@ -116,7 +117,7 @@ def uniform(keys: np.ndarray, field: int, obj: int = 0, attempt: int = 0, round_
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _choose(u: np.ndarray, choices: int) -> np.ndarray:
+def choose(u: np.ndarray, choices: int) -> np.ndarray:
     return np.floor(u * choices).astype(np.int64)
 
 
@@ -127,7 +128,7 @@ def sample_scenes(family: Family, seed: int, split: str, indices: np.ndarray, ma
     After MAX_ATTEMPTS positions all objects of the scene (not their number) are drawn again.
     """
     keys = image_keys(family.number, seed, split, indices)
-    count = 1 + _choose(uniform(keys, _COUNT), max_shapes)
+    count = 1 + choose(uniform(keys, _COUNT), max_shapes)
     background = BACKGROUND_MAX * np.stack([uniform(keys, channel) for channel in (_RED, _GREEN, _BLUE)], 1)
     grid = (len(keys), max_shapes)
     scenes = Scenes(
@@ -160,12 +161,12 @@ def _sample_objects(family: Family, scenes: Scenes, keys: np.ndarray, rows: np.n
     for k in range(scenes.present.shape[1]):
         rows = rows[scenes.present[rows, k]]
         key = keys[rows]
-        shape = _choose(uniform(key, _SHAPE, k, 0, round_), len(family.shapes))
+        shape = choose(uniform(key, SHAPE, k, 0, round_), len(family.shapes))
         turn = uniform(key, _ROTATION, k, 0, round_) * (2 * np.pi)
         symmetry = symmetries[shape]
         scenes.shape[rows, k] = shape
-        scenes.colour[rows, k] = _choose(uniform(key, _COLOUR, k, 0, round_), len(COLOUR_NAMES))
-        share = uniform(key, _SIZE, k, 0, round_)
+        scenes.colour[rows, k] = choose(uniform(key, COLOUR, k, 0, round_), len(family.colour_values))
+        share = uniform(key, SIZE, k, 0, round_)
         scenes.size[rows, k] = family.min_size + (family.max_size - family.min_size) * share
         scenes.rotation[rows, k] = np.where(symmetry > 0, turn / np.maximum(symmetry, 1), 0.0)
         visible[rows, k] = inside[shape]
@@ -173,7 +174,7 @@ def _sample_objects(family: Family, scenes: Scenes, keys: np.ndarray, rows: np.n
         for attempt in range(MAX_ATTEMPTS):
             size = scenes.size[pending, k]
             reach_y = size * half_heights[scenes.shape[pending, k]]
-            across, down = (uniform(keys[pending], field, k, attempt, round_) for field in (_X, _Y))
+            across, down = (uniform(keys[pending], field, k, attempt, round_) for field in (X, Y))
             scenes.x[pending, k] = size / 2 + (1 - size) * across
             scenes.y[pending, k] = reach_y + (1 - 2 * reach_y) * down
             pending = pending[~_hide(family, scenes, pending, k, visible, inside, px, py)]

@@ -17,12 +17,10 @@ from torch.utils.data import DataLoader
 
 from . import rendering
 from .base import SPLITS, SceneDataset
-from .scenes import COLOUR_NAMES, COLOUR_VALUES, MAX_OBJECTS, Family, Scenes, Shape, sample_scenes
+from .scenes import COLOUR_NAMES, MAX_OBJECTS, Family, Scenes, Shape, sample_scenes
 
-BACKGROUNDS = ("black", "random")
 MIN_IMAGE_SIZE = 16
 _PAPER, _INK = "#f4f4f2", "#202020"  # opaque paper under dark ink reads on light and dark pages alike
-_SCENE_CHUNK = 512  # scenes sampled at once; bounds the memory of the visibility test
 
 
 def _check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -34,14 +32,14 @@ def _check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     return int(value)
 
 
-def _check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name}={value!r} is unknown; choose one of: {', '.join(choices)}")
     return value
 
 
 class ToyDataset(SceneDataset):
-    """Rendered scenes of 1 to ``max_shapes`` coloured objects; the base of the two data sets below.
+    """Rendered scenes of 1 to ``max_shapes`` coloured objects; the base of the two data sets below and of the sprites.
 
     ``ds[i]`` is a float32 image (3, H, W) in [0, 1]. With ``ground_truth=True`` it is a dict instead:
 
@@ -63,6 +61,9 @@ class ToyDataset(SceneDataset):
     name: str
     family: Family
     colour_names: tuple[str, ...] = COLOUR_NAMES
+    backgrounds: tuple[str, ...] = ("black", "random")
+    max_shapes_range: tuple[int, int] = (1, MAX_OBJECTS)
+    scene_chunk: int = 512  # scenes sampled at once; bounds the memory of the visibility test
     has_instances = has_factors = True
     scored_factors = ("colour", "shape", "size", "x", "y")  # rotation says nothing where a shape has all symmetries
 
@@ -78,15 +79,20 @@ class ToyDataset(SceneDataset):
     ) -> None:
         self.num_samples = _check_int("num_samples", num_samples, 1)
         self.image_size = _check_int("image_size", image_size, MIN_IMAGE_SIZE)
-        self.max_shapes = _check_int("max_shapes", max_shapes, 1, MAX_OBJECTS)
-        self.split = _check_choice("split", split, SPLITS)
+        self.max_shapes = _check_int("max_shapes", max_shapes, *self.max_shapes_range)
+        self.split = check_choice("split", split, SPLITS)
         self.seed = _check_int("seed", seed, 0, 2**63 - 1)
-        self.background = _check_choice("background", background, BACKGROUNDS)
+        self.background = check_choice("background", background, self.backgrounds)
         self.ground_truth = bool(ground_truth)
         self._scenes: Scenes | None = None
         self._images: Tensor | None = None
         self._instances: Tensor | None = None
         self._factors: dict[str, Tensor] | None = None
+
+    @property
+    def min_shapes(self) -> int:
+        """Fewest objects of a scene."""
+        return 1
 
     @property
     def shape_names(self) -> tuple[str, ...]:
@@ -99,17 +105,24 @@ class ToyDataset(SceneDataset):
 
     @property
     def colour_values(self) -> Tensor:
-        """RGB of the colour indices, float32 (6, 3)."""
-        return torch.tensor(COLOUR_VALUES, dtype=torch.float32)
+        """RGB of the colour indices, float32 (colours, 3)."""
+        return torch.tensor(self.family.colour_values, dtype=torch.float32)
+
+    def sample(self, indices: np.ndarray) -> Scenes:
+        """The scene descriptions of these image indices (B,)."""
+        return sample_scenes(self.family, self.seed, self.split, indices, self.max_shapes)
+
+    def backdrop(self, rows: slice) -> np.ndarray:
+        """What lies behind the objects of some pictures, in [0, 1]: (B, 3, 1, 1), or (B, 3, H, W) if textured."""
+        return self.scenes.background[rows][:, :, None, None]
 
     @property
     def scenes(self) -> Scenes:
         """The scene descriptions behind the pictures."""
         if self._scenes is None:
             parts = []
-            for start in range(0, self.num_samples, _SCENE_CHUNK):
-                indices = np.arange(start, min(start + _SCENE_CHUNK, self.num_samples))
-                parts.append(sample_scenes(self.family, self.seed, self.split, indices, self.max_shapes))
+            for start in range(0, self.num_samples, self.scene_chunk):
+                parts.append(self.sample(np.arange(start, min(start + self.scene_chunk, self.num_samples))))
             scenes = Scenes(**{key: np.concatenate([vars(part)[key] for part in parts]) for key in vars(parts[0])})
             if self.background == "black":
                 scenes.background[:] = 0
@@ -120,7 +133,8 @@ class ToyDataset(SceneDataset):
     def images(self) -> Tensor:
         """All pictures, uint8 (num_samples, 3, H, W); rendered at the first use, then kept."""
         if self._images is None:
-            self._images = torch.from_numpy(rendering.render_images(self.family, self.scenes, self.image_size))
+            images = rendering.render_images(self.family, self.scenes, self.image_size, self.backdrop)
+            self._images = torch.from_numpy(images)
         return self._images
 
     @property
@@ -172,6 +186,10 @@ class ToyDataset(SceneDataset):
     def of_split(self, split: str, count: int) -> ToyDataset:
         """`count` scenes of the same definition, of the given split."""
         return type(self)(count, self.image_size, self.max_shapes, split, self.seed, self.background)
+
+    def unruled(self, split: str, count: int) -> ToyDataset:
+        """As `of_split`, but every object's shape and colour are drawn without regard to the others'."""
+        return self.of_split(split, count)
 
     def prepare(self, show: bool = False) -> ToyDataset:
         """Render now what ``ds[i]`` needs, so that workers started later share it; returns the data set."""
@@ -263,7 +281,7 @@ DATASETS: dict[str, type[ToyDataset]] = {"shapes": ShapesDataset, "multi_dsprite
 
 def make_dataset(name: str, **arguments: Any) -> ToyDataset:
     """The data set of that name ("shapes" or "multi_dsprites"); raises ValueError listing the choices."""
-    _check_choice("dataset name", name, tuple(DATASETS))
+    check_choice("dataset name", name, tuple(DATASETS))
     return DATASETS[name](**arguments)
 
 

@@ -8,7 +8,7 @@ malformed ones made of them (`malformed.py`), and its own errors are measured on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -26,7 +26,7 @@ THRESHOLD = 0.5  # of the scene's probability to be clean, and of a detection's
 class Reading:
     """What the network sees in B images.
 
-    well_formed (B,) bool: nothing malformed and 1..max_shapes objects; clean_probability (B,): nothing
+    well_formed (B,) bool: nothing malformed and min_shapes..max_shapes objects; clean_probability (B,): nothing
     malformed, by the scene alone; count (B,) int64 objects found. Detections, sorted by score: found (B, T)
     bool; score (B, T) in [0, 1]; shape, colour (B, T) int64, -1 where not found; x, y (B, T) centres as
     fractions of the image (x to the right, y down), nan where not found.
@@ -50,11 +50,14 @@ class AttributeNetwork(nn.Module):
     Args:
         max_shapes: most objects in a well-formed scene.
         shape_names, colour_names: the classes, in the order of the data set's indices.
+        min_shapes: fewest objects in a well-formed scene.
     """
 
-    def __init__(self, max_shapes: int, shape_names: Sequence[str], colour_names: Sequence[str]) -> None:
+    def __init__(
+        self, max_shapes: int, shape_names: Sequence[str], colour_names: Sequence[str], min_shapes: int = 1
+    ) -> None:
         super().__init__()
-        self.max_shapes = max_shapes
+        self.min_shapes, self.max_shapes = min_shapes, max_shapes
         self.shape_names, self.colour_names = tuple(shape_names), tuple(colour_names)
         # Channels of a cell: centre, fault, offset, shape, colour, and evidence for the scene's verdict.
         self.parts = (1, 1, 2, len(self.shape_names), len(self.colour_names), EVIDENCE)
@@ -111,7 +114,7 @@ class AttributeNetwork(nn.Module):
         column, row = cell % GRID, cell // GRID
         dx, dy = at(offset).unbind(dim=1)
         return Reading(
-            well_formed=(probability > THRESHOLD) & (count >= 1) & (count <= self.max_shapes),
+            well_formed=(probability > THRESHOLD) & (count >= self.min_shapes) & (count <= self.max_shapes),
             clean_probability=probability,
             count=count,
             found=found,
@@ -131,6 +134,11 @@ def read_images(network: AttributeNetwork, images: Tensor, batch_size: int = 256
         batch = batch.to(device)
         parts.append(network.read(batch.float() / 255 if batch.dtype == torch.uint8 else batch))
     return Reading(**{f.name: torch.cat([getattr(part, f.name).cpu() for part in parts]) for f in fields(Reading)})
+
+
+def obeying(reading: Reading, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    """Which scenes are well-formed and obey the data set's rule (`SceneDataset.rule`), as they were read; (B,) bool."""
+    return reading.well_formed & rule(reading.shape, reading.colour, reading.found)
 
 
 def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,9 +23,9 @@ from torch.nn import functional as F
 from ..data.toy_datasets import ToyDataset
 from ..utils.checkpoint_io import atomic_save
 from ..utils.progress import progress_bar
-from .attribute_network import GRID, AttributeNetwork, read_images
+from .attribute_network import GRID, AttributeNetwork, obeying, read_images
 from .intervals import share
-from .malformed import KINDS, LayerPool, Layers, clean, degrade, malform
+from .malformed import KINDS, TOO_FEW, LayerPool, Layers, clean, degrade, malform
 
 # Networks of the usual data sets, made by `python -m benchmarks.attribute_networks`: everybody's scenes are judged by
 # the same one, and nobody waits for it.
@@ -36,7 +37,7 @@ STEPS, BATCH = 2000, 128
 EXAMPLES = 5120  # made anew after every ROUND steps; each is used twice, with another degradation
 ROUND = 2 * EXAMPLES // BATCH
 # How often each kind is shown: what is hard to see, more often. Errors are measured on equally many of each.
-KIND_WEIGHTS = dict.fromkeys(KINDS, 2.0) | {"merged": 5.0, "blurred": 1.0, "ghost": 1.0, "empty": 0.5}
+KIND_WEIGHTS = dict.fromkeys(KINDS, 2.0) | {"merged": 5.0, "blurred": 1.0, "ghost": 1.0, "empty": 0.5, TOO_FEW: 1.0}
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 1e-3
 TEST_SCENES = 3000
@@ -96,7 +97,7 @@ def attribute_network(
     wanted = network_definition(dataset, seed, steps)
     path = None if cache_dir is None else Path(cache_dir) / file_name(wanted)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
-        network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names)
+        network = AttributeNetwork(dataset.max_shapes, dataset.shape_names, dataset.colour_names, dataset.min_shapes)
     # PyTorch's annotations lack the overload that its documentation has.
     network = network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     kept = _load(SHIPPED / file_name(wanted), wanted) or _load(path, wanted)
@@ -124,7 +125,7 @@ def train(
     """Fits the network, in place, to scenes of the train split; returns it in eval mode."""
     generator = torch.Generator(device).manual_seed(seed)
     _initialise(network, seed)
-    pool = LayerPool(dataset.of_split("train", PLACEMENTS), device)
+    pool = LayerPool(dataset.unruled("train", PLACEMENTS), device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=max(steps, 2), pct_start=0.15)
     network.train()
@@ -159,8 +160,9 @@ def make_examples(pool: LayerPool, count: int, generator: torch.Generator) -> Ex
     for _ in range(4):  # in parts, to keep the memory small
         part = pool.draw(_any_scene(pool, count // 8, generator), generator)
         parts.append(_clean_examples(part))
-        for kind, weight in KIND_WEIGHTS.items():
-            wanted = round(count / 8 * weight / sum(KIND_WEIGHTS.values()))
+        weights = {kind: KIND_WEIGHTS[kind] for kind in pool.kinds}
+        for kind, weight in weights.items():
+            wanted = round(count / 8 * weight / sum(weights.values()))
             parts.append(_malformed_examples(pool, kind, wanted, generator))
     return _join(parts)
 
@@ -213,7 +215,9 @@ def measure(network: AttributeNetwork, dataset: ToyDataset, seed: int = 0) -> di
         pictures and `false_reject_degraded` on mildly degraded ones; `false_accept` over all kinds and
         `false_accept_by_kind` (degraded the same way); `count_accuracy`, `shape_accuracy`, `colour_accuracy`,
         `detected` (share of objects found), and `position_error`, the mean distance of found centres in
-        fractions of the image.
+        fractions of the image. Where the data obey a rule, also `rule_missed`, the share of the data's own pictures
+        that are not read as well-formed scenes that obey it, and `rule_imagined`, the share of those that miss it by
+        one object (`_near_misses`) that are.
     """
     device = next(network.parameters()).device
     generator = torch.Generator(device).manual_seed(seed + 1)
@@ -221,9 +225,15 @@ def measure(network: AttributeNetwork, dataset: ToyDataset, seed: int = 0) -> di
     images = test.images.to(device)
     softened = torch.cat([degrade(part.float() / 255, generator) for part in images.split(512)])
     plain, soft = read_images(network, images), read_images(network, softened)
-    pool = LayerPool(test, device)
-    by_kind = {}
-    for kind in KINDS:
+    pool = LayerPool(test if dataset.rule is None else dataset.unruled("test", TEST_SCENES), device)
+    by_kind, of_rule = {}, {}
+    if dataset.rule is not None:
+        broken = read_images(network, _near_misses(dataset, seed))
+        of_rule = {
+            "rule_missed": share(~obeying(plain, dataset.rule)),
+            "rule_imagined": share(obeying(broken, dataset.rule)),
+        }
+    for kind in pool.kinds:
         wrong = _malformed_examples(pool, kind, TEST_PER_KIND, generator).images.float() / 255
         by_kind[kind] = read_images(network, degrade(wrong, generator)).well_formed
     return {
@@ -232,7 +242,26 @@ def measure(network: AttributeNetwork, dataset: ToyDataset, seed: int = 0) -> di
         "false_accept": share(torch.cat(list(by_kind.values()))),
         "false_accept_by_kind": {kind: share(accepted) for kind, accepted in by_kind.items()},
         **_reading_errors(plain, test),
+        **of_rule,
     }
+
+
+def _near_misses(dataset: ToyDataset, seed: int) -> Tensor:
+    """Pictures of test scenes in which one object was given another shape or another colour, so that they no longer
+    obey the data set's rule."""
+    assert dataset.rule is not None
+    changed = dataset.of_split("test", TEST_SCENES)
+    scenes, random = changed.scenes, np.random.default_rng(seed)
+    rows, which = np.arange(TEST_SCENES), random.integers(dataset.max_shapes, size=TEST_SCENES)
+    reshaped = random.random(TEST_SCENES) < 0.5
+    for labels, names, chosen in (
+        (scenes.shape, dataset.shape_names, reshaped),
+        (scenes.colour, dataset.colour_names, ~reshaped),
+    ):
+        at = rows[chosen], which[chosen]
+        labels[at] = (labels[at] + 1 + random.integers(len(names) - 1, size=len(at[0]))) % len(names)
+    factors = changed.factors
+    return changed.images[~dataset.rule(factors["shape"], factors["colour"], factors["present"])]
 
 
 def _reading_errors(reading: Any, test: ToyDataset) -> dict[str, Any]:
@@ -271,7 +300,7 @@ def _malformed_examples(pool: LayerPool, kind: str, count: int, generator: torch
         part = Examples(
             images=_bytes(made.images),
             is_clean=torch.zeros_like(made.valid),
-            known=~made.fault[:, 0].isnan() if kind != "empty" else torch.ones_like(made.valid),
+            known=torch.ones_like(made.valid) if kind in ("empty", TOO_FEW) else ~made.fault[:, 0].isnan(),
             shape=torch.where(made.intact, layers.shape, -1),
             colour=torch.where(made.intact, layers.colour, -1),
             x=layers.x,
@@ -323,7 +352,7 @@ def network_definition(dataset: ToyDataset, seed: int = 0, steps: int | None = N
     except AttributeError as error:
         raise TypeError(
             f"{type(dataset).__name__} cannot be evaluated: expected a toy data set with ground truth "
-            "(ShapesDataset or MultiDspritesDataset)"
+            "(ShapesDataset, MultiDspritesDataset or SpritesDataset)"
         ) from error
     chosen = STEPS if steps is None else steps
     return {**definition, "version": VERSION, "network_seed": seed, "steps": chosen}

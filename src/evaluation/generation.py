@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ..models.code_model import CodeModel
 from ..utils.progress import progress_bar
-from .attribute_network import AttributeNetwork, read_images
+from .attribute_network import AttributeNetwork, obeying, read_images
 from .intervals import share
 
 
@@ -57,18 +58,25 @@ def draw_scenes(
     return torch.cat(codes), torch.cat(images)
 
 
-def well_formedness(images: Tensor, network: AttributeNetwork, batch_size: int = 256) -> dict[str, Any]:
-    """The share of images that are well-formed: nothing malformed in them, and 1 to `network.max_shapes`
-    objects.
+def well_formedness(
+    images: Tensor,
+    network: AttributeNetwork,
+    batch_size: int = 256,
+    rule: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+) -> dict[str, Any]:
+    """The share of images that are well-formed: nothing malformed in them, and `network.min_shapes` to
+    `network.max_shapes` objects.
 
     Args:
         images: (B, 3, H, W), float in [0, 1] or uint8.
         network: of the data set the images are compared with (`attribute_training.attribute_network`).
+        rule: of that data set (`SceneDataset.rule`), if it has one.
 
     Returns:
         `share`, `count`, `n` and the Wilson 95 % interval `low`..`high` of well-formed images; `clean`, the
         share without anything malformed, whatever the number of objects; `objects`, a histogram: how many
-        images with 0, 1, 2, ... objects found, the last entry being `max_shapes + 1` or more.
+        images with 0, 1, 2, ... objects found, the last entry being `max_shapes + 1` or more. With a rule also
+        `obeys_rule`, the same shares of images that are well-formed and obey it.
 
     Raises:
         ValueError: no images, or not images.
@@ -79,6 +87,7 @@ def well_formedness(images: Tensor, network: AttributeNetwork, batch_size: int =
     last = network.max_shapes + 1
     return {
         **share(reading.well_formed),
+        **({} if rule is None else {"obeys_rule": share(obeying(reading, rule))}),
         "clean": float((reading.clean_probability > 0.5).float().mean()),
         "objects": torch.bincount(reading.count.clamp(max=last), minlength=last + 1).tolist(),
     }

@@ -23,6 +23,7 @@ from ..data.toy_datasets import ToyDataset
 
 JUDGE_SIZE = 64
 KINDS = ("merged", "cut", "blurred", "two-coloured", "ghost", "deformed", "too many", "empty")
+TOO_FEW = "too few"  # one kind more, of data whose scenes hold an exact number of objects
 _RENDER_CHUNK = 1024
 _DISTANCES = 12  # tried when one object is put onto another
 _MATERIAL = 0.2  # a fault must change the picture by this share of the object's visible area
@@ -48,9 +49,9 @@ class Malformed:
 class Layers:
     """B scenes in drawing order. Absent objects have no coverage, labels -1 and factors nan.
 
-    coverage (B, S, H, W) float32 in [0, 1], each object alone; colours (B, S, 3) and background (B, 3) in [0,
-    1]; present (B, S) bool; shape, colour (B, S) int64; x, y, size (B, S) float32 fractions of the image,
-    rotation radians; palette (6, 3): the colours of the data set.
+    coverage (B, S, H, W) float32 in [0, 1], each object alone; colours (B, S, 3) and background (B, 3), or textured
+    (B, 3, H, W), in [0, 1]; present (B, S) bool; shape, colour (B, S) int64; x, y, size (B, S) float32 fractions of the
+    image, rotation radians; palette (colours, 3): the colours of the data set.
     """
 
     coverage: Tensor
@@ -94,12 +95,18 @@ class LayerPool:
             for k in range(dataset.max_shapes):
                 one = {key: value[:, k : k + 1] for key, value in vars(part).items() if key != "background"}
                 single = Scenes(**one, background=part.background)
-                ones, zeros = np.ones((len(part), 1, 1)), np.zeros((len(part), 1))
+                ones, zeros = np.ones((len(part), 1, 1)), np.zeros((len(part), 1, 1, 1))
                 alone.append(torch.from_numpy(paint(dataset.family, single, size, ones, zeros)))
             parts.append((to_judge_size(torch.cat(alone, dim=1)).clamp(0, 1) * 255).round().to(torch.uint8))
         self.coverage = torch.cat(parts).to(device)  # (P, S, H, W) uint8
         self.palette = dataset.colour_values.to(device)
         self.random_background = dataset.background == "random"
+        self.textures: Tensor | None = None  # (P, 3, H, W) uint8
+        if dataset.background == "textured":
+            chunks = [dataset.backdrop(slice(k, k + _RENDER_CHUNK)) for k in range(0, len(scenes), _RENDER_CHUNK)]
+            small = torch.cat([to_judge_size(torch.from_numpy(chunk)) for chunk in chunks])
+            self.textures = (small.clamp(0, 1) * 255).round().to(torch.uint8).to(device)
+        self.kinds = KINDS if dataset.min_shapes == 1 else (*KINDS, TOO_FEW)
         self.factors = {key: value.to(device) for key, value in dataset.factors.items()}
 
     def __len__(self) -> int:
@@ -110,6 +117,8 @@ class LayerPool:
         device, (batch, objects) = self.coverage.device, self.factors["present"][index].shape
         colour = torch.randint(len(self.palette), (batch, objects), generator=generator, device=device)
         background = torch.rand(batch, 3, generator=generator, device=device) * BACKGROUND_MAX * self.random_background
+        if self.textures is not None:
+            background = self._texture(batch, generator)
         layers = self.layers(index, colour, background)
         mirror = torch.rand(batch, generator=generator, device=device) < 0.5
         layers.coverage[mirror] = layers.coverage[mirror].flip(-1)
@@ -117,8 +126,17 @@ class LayerPool:
         layers.rotation[mirror] = -layers.rotation[mirror]
         return layers
 
+    def _texture(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Textures of the data, half of them washed out by any share: a decoder's faint texture is no fault."""
+        assert self.textures is not None
+        device = self.textures.device
+        which = torch.randint(len(self.textures), (batch,), generator=generator, device=device)
+        texture = self.textures[which].float() / 255
+        lost = torch.rand(2, batch, 1, 1, 1, generator=generator, device=device)
+        return texture.lerp(texture.mean(dim=(2, 3), keepdim=True), lost[0] * (lost[1] < 0.5))
+
     def layers(self, index: Tensor, colour: Tensor, background: Tensor) -> Layers:
-        """The scenes of `index` (B,) in other colours: `colour` (B, S) int64, `background` (B, 3) in [0, 1]."""
+        """The scenes of `index` (B,) in other colours: `colour` (B, S) int64, `background` as in `Layers`."""
         factors = {key: self.factors[key][index].clone() for key in ("present", "shape", "x", "y", "size", "rotation")}
         colour = torch.where(factors["present"], colour, -1)
         return Layers(
@@ -139,7 +157,7 @@ def compose(
     mix: (object (B,), map (B, H, W) in [0, 1], second colour (B, 3)) paints that object in both colours, by
     the map.
     """
-    canvas = background[:, :, None, None].expand(-1, -1, *coverage.shape[-2:])
+    canvas = background if background.dim() == 4 else background[:, :, None, None].expand(-1, -1, *coverage.shape[-2:])
     for k in range(coverage.shape[1]):
         value = colours[:, k, :, None, None]
         if mix is not None:
@@ -169,20 +187,22 @@ def malform(kind: str, layers: Layers, others: Layers, generator: torch.Generato
     """Scenes with one fault of the given kind.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or `TOO_FEW`.
         layers: clean scenes (B); for "too many" each with as many objects as a scene may have.
         others: B other clean scenes, from which further objects are taken.
 
     Raises:
         ValueError: unknown kind.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of malformed scene {kind!r}; choose one of: {', '.join(KINDS)}")
+    if kind not in (*KINDS, TOO_FEW):
+        raise ValueError(f"unknown kind of malformed scene {kind!r}; choose one of: {', '.join((*KINDS, TOO_FEW))}")
     random = _Random(generator, layers.coverage.device, len(layers))
     if kind == "merged":
         return _merged(layers, others, random)
     if kind == "too many":
         return _too_many(layers, others, random)
+    if kind == TOO_FEW:
+        return _too_few(layers, random)
     if kind == "empty":
         rest = random.uniform(0, 0.12) * (random.uniform(0, 1) < 0.5)  # half of them with a faint trace of objects
         images = compose(layers.coverage * _spread(rest), layers.colours, layers.background)
@@ -372,6 +392,15 @@ def _too_many(layers: Layers, others: Layers, random: _Random) -> Malformed:
     visible, own = visible_part(coverage).sum(dim=(2, 3)), coverage.sum(dim=(2, 3))
     valid = (visible >= 0.5 * own).all(dim=1) & layers.present.all(dim=1)
     return Malformed(image, valid, layers.present, _nowhere(layers))
+
+
+def _too_few(layers: Layers, random: _Random) -> Malformed:
+    """Scenes without one of their objects, or without two."""
+    rest = _without(layers.present, random.one_of(layers.present))
+    fewer = _without(rest, random.one_of(rest))
+    rest = torch.where((random.uniform(0, 1) < 0.5)[:, None], rest, fewer)
+    image = compose(layers.coverage * rest[:, :, None, None], layers.colours, layers.background)
+    return Malformed(image, rest.any(dim=1), rest, _nowhere(layers))
 
 
 def _shift(maps: Tensor, right: Tensor, down: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def evaluate_model(
                         _, images = draw_scenes(
                             model, num_generated, temperature, top_k, seed, batch_size=GENERATE_BATCH, progress=progress
                         )
-                    scores["generation"] = well_formedness(images, network, batch_size)
+                    scores["generation"] = well_formedness(images, network, batch_size, test_ds.rule)
     finally:
         model.train(was_training)
     scores["attribute_network"] = network_report

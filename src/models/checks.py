@@ -22,6 +22,13 @@ def require_number(name: str, value: float, expected: str) -> None:
         raise TypeError(f"{name} must be {expected}, got {value!r}")
 
 
+def require_temperature(temperature: float) -> None:
+    """Raises TypeError or ValueError unless `temperature` is a number greater than 0."""
+    require_number("temperature", temperature, "a number greater than 0")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be greater than 0, got {temperature}")
+
+
 def require_weight(**weights: float) -> None:
     """Raises TypeError or ValueError naming the first argument that is not a finite number of at least 0."""
     for name, value in weights.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,23 @@ class Slots(NamedTuple):
     attention: Tensor  # (B, N, h·w) float32 in [0, 1], sums to 1 over the slots
     codes: Tensor | None  # (B, N, M) int64
     commitment: Tensor  # scalar, of the last iteration
+
+
+class _Scores(torch.autograd.Function):
+    """`queries @ inputs.mT` of (B, N, E) and (B, L, E); the gradient of the inputs keeps their layout.
+
+    PyTorch's comes out transposed, and adding it to another one takes several times as long as computing it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(queries, inputs)
+        return queries @ inputs.mT
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        queries, inputs = ctx.saved_tensors
+        return gradient @ inputs, gradient.mT @ queries
 
 
 class SlotAttention(nn.Module):
@@ -151,8 +168,8 @@ class SlotAttention(nn.Module):
     ) -> Slots:
         # Query · (key map · input) = (query · key map) · input, and the mean of mapped inputs is the mapped mean: so it
         # is a few slots that pass through both maps, not all the inputs.
-        queries = self.to_query(self.norm_slots(slots)) * self.slot_dim**-0.5
-        logits = queries @ self.to_key.weight @ inputs.mT
+        queries = self.to_query(self.norm_slots(slots)) @ self.to_key.weight * self.slot_dim**-0.5  # (B, N, input_dim)
+        logits = _Scores.apply(queries, inputs)
         attention = torch.softmax(logits, dim=1)  # (B, N, L), over slots: they compete
         if self.inhibition:
             claimed = claimed_by_larger(attention, 1 if salience is None else salience)

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .block_layers import BlockLinear
-from .checks import require_divisible, require_number, require_positive, require_tokens
+from .checks import require_divisible, require_positive, require_temperature, require_tokens
 from .dvae import DVAE
-from .transformer import SelfAttention, TransformerLayer, new_caches
+from .transformer import SelfAttention, Steps, TransformerLayer, draw
 
 _COUPLER_HEADS = 4
 
@@ -195,9 +195,7 @@ class TokenDecoder(nn.Module):
             ValueError: a temperature that is not positive, slots of another shape.
         """
         if temperature is not None:
-            require_number("temperature", temperature, "a number greater than 0, or None")
-            if not temperature > 0:
-                raise ValueError(f"temperature must be greater than 0, got {temperature}")
+            require_temperature(temperature)
         was_training = self.training
         self.eval()  # no dropout
         try:
@@ -206,21 +204,16 @@ class TokenDecoder(nn.Module):
             self.train(was_training)
 
     def _write(self, memory: Tensor, temperature: float | None, generator: torch.Generator | None) -> Tensor:
-        caches = new_caches(self.layers, self.length, memory)
         tokens = torch.empty(len(memory), self.length, dtype=torch.int64, device=memory.device)
-        x = self.begin.expand(len(memory), -1)
-        for position in range(self.length):
-            x = (x + self.position_embedding[position]).unsqueeze(1)
-            for layer, cache in zip(self.layers, caches, strict=True):
-                x = layer(x, cache=cache)
-            logits = self.head(self.norm(x[:, 0])).float()  # (B, V)
-            if temperature is None:
-                token = logits.argmax(-1)
-            else:
-                logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # no overflow at low temperatures
-                token = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-            tokens[:, position] = token
-            x = F.embedding(token, self.token_embedding)
+        step = Steps(self.layers, len(memory), self.length, memory)
+        head = self.head.weight.T.contiguous().to(step.dtype)
+        with torch.inference_mode(), torch.autocast(memory.device.type, enabled=False):
+            x = self.begin.expand(len(memory), -1)
+            for position in range(self.length):
+                states = self.norm(step(x + self.position_embedding[position]))
+                drawn = draw((states.to(step.dtype) @ head).float(), temperature, None, generator)
+                tokens[:, position] = drawn
+                x = F.embedding(drawn, self.token_embedding)
         return tokens
 
     def paint(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -15,29 +15,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 # Queries whose scores a CPU computes at a time under a causal mask: keys that no query of them sees are left out.
 _QUERIES = 256
-
-
-class KeyValueCache:
-    """What one layer knows of the tokens so far: keys and values; storage for all of them is taken at once.
-
-    Args:
-        max_length: tokens it has room for.
-        memory: keys and values (B, 2, heads, S, width) of a memory, from `CrossAttention.keys_values`.
-    """
-
-    def __init__(self, max_length: int, memory: Tensor | None = None) -> None:
-        self.max_length, self.memory, self.length = max_length, memory, 0
-        self.storage = torch.empty(0)
-
-    def append(self, keys_values: Tensor) -> Tensor:
-        """Adds keys and values (B, 2, heads, T, width) and returns all of them so far."""
-        if self.length == 0:
-            batch, two, heads, _, width = keys_values.shape
-            self.storage = keys_values.new_empty(batch, two, heads, self.max_length, width)
-        end = self.length + keys_values.shape[3]
-        self.storage[:, :, :, self.length : end] = keys_values
-        self.length = end
-        return self.storage[:, :, :, :end]
 
 
 def _attend_on_cpu(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool) -> Tensor:
@@ -64,8 +41,7 @@ def _weigh(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, hidden: 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool) -> Tensor:
     """(B, heads, T, width) and keys and values (B, heads, S, width) → (B, T, heads · width)."""
-    by_hand = query.device.type == "cpu" and query.shape[-2] > 1  # for one query the fused kernel is faster
-    attend = _attend_on_cpu if by_hand else F.scaled_dot_product_attention
+    attend = _attend_on_cpu if query.device.type == "cpu" else F.scaled_dot_product_attention
     attended = attend(query, key, value, dropout_p=dropout_p, is_causal=is_causal)
     return attended.transpose(1, 2).flatten(2)
 
@@ -79,14 +55,13 @@ class SelfAttention(nn.Module):
         self.to_query_key_value = nn.Linear(embed_dim, 3 * embed_dim, bias)
         self.project = nn.Linear(embed_dim, embed_dim, bias)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """(B, T, E) → (B, T, E). With a cache, `x` is the one token that follows those in the cache."""
-        heads = self.to_query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
-        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind()  # (B, heads, T, E / heads)
-        if cache is not None:
-            key, value = cache.append(heads[:, :, 1:].permute(0, 2, 3, 1, 4)).unbind(1)
-        dropout = self.dropout if self.training else 0.0
-        return self.project(_attend(query, key, value, dropout, self.causal and cache is None))
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, E) → (B, T, E)."""
+        query, key, value = (
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, T, E / heads)
+            for part in self.to_query_key_value(x).chunk(3, dim=-1)
+        )
+        return self.project(_attend(query, key, value, self.dropout if self.training else 0.0, self.causal))
 
 
 class CrossAttention(nn.Module):
@@ -99,14 +74,13 @@ class CrossAttention(nn.Module):
         self.to_key_value = nn.Linear(embed_dim, 2 * embed_dim, bias)
         self.project = nn.Linear(embed_dim, embed_dim, bias)
 
-    def keys_values(self, memory: Tensor) -> Tensor:
-        """Memory (B, S, E) → its keys and values (B, 2, heads, S, E / heads), the same for every token."""
-        return self.to_key_value(memory).unflatten(-1, (2, self.num_heads, -1)).permute(0, 2, 3, 1, 4)
-
-    def forward(self, x: Tensor, keys_values: Tensor) -> Tensor:
-        """(B, T, E) → (B, T, E)."""
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """Tokens (B, T, E) and a memory (B, S, E) → (B, T, E)."""
         query = self.to_query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        key, value = keys_values.unbind(1)
+        key, value = (
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, S, E / heads)
+            for part in self.to_key_value(memory).chunk(2, dim=-1)
+        )
         return self.project(_attend(query, key, value, self.dropout if self.training else 0.0, False))
 
 
@@ -147,6 +121,7 @@ class TransformerLayer(nn.Module):
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         require_choice("norm", norm, NORMS)
         require_choice("activation", activation, tuple(ACTIVATIONS))
+        self.activation = activation
         self.norm_is_last, self.norm_replaces_stream = norm == "post", norm == "stream"
         self.norm_attention = nn.LayerNorm(embed_dim)
         self.attention = SelfAttention(embed_dim, num_heads, dropout, attention_bias, causal)
@@ -159,27 +134,15 @@ class TransformerLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(embed_dim, 4 * embed_dim), hidden, nn.Linear(4 * embed_dim, embed_dim))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: Tensor | None = None, cache: KeyValueCache | None = None) -> Tensor:
-        """Tokens (B, T, E) and, for cross-attention, a memory (B, S, E) → (B, T, E).
-
-        With a cache, `x` (B, 1, E) is the token that follows those in the cache, and the memory may be the cache's.
-
-        Raises:
-            ValueError: there is no memory to attend to.
-        """
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        """Tokens (B, T, E) and, for cross-attention, a memory (B, S, E) → (B, T, E)."""
         if self.norm_replaces_stream:
             x = self.norm_attention(x)
-            x = x + self.drop(self.attention(x, cache))
+            x = x + self.drop(self.attention(x))
         else:
-            x = self._add(x, self.norm_attention, self.attention, cache)
+            x = self._add(x, self.norm_attention, self.attention)
         if self.cross is not None:
-            if memory is not None:
-                known = self.cross.keys_values(memory)
-            elif cache is not None and cache.memory is not None:
-                known = cache.memory
-            else:
-                raise ValueError("this layer attends to a memory, and got none: pass memory, or a cache that has one")
-            x = self._add(x, self.norm_cross, self.cross, known)
+            x = self._add(x, self.norm_cross, self.cross, memory)
         return self._add(x, self.norm_mlp, self.mlp)
 
     def _add(self, x: Tensor, norm: nn.Module, branch: nn.Module, *context: object) -> Tensor:
@@ -188,10 +151,142 @@ class TransformerLayer(nn.Module):
         return x + self.drop(branch(norm(x), *context))
 
 
-def new_caches(layers: Iterable[nn.Module], max_length: int, memory: Tensor | None = None) -> list[KeyValueCache]:
-    """Empty caches, one for each of the transformer `layers`; keys and values of a memory (B, S, E) are in them."""
-    caches = []
-    for layer in layers:
-        cross = layer.cross if isinstance(layer, TransformerLayer) else None
-        caches.append(KeyValueCache(max_length, cross.keys_values(memory) if cross and memory is not None else None))
-    return caches
+class Steps:
+    """Causal layers, applied to one token after another; keys and values of those before are kept.
+
+    A step is a few small products, so the operations around them are what takes time: weights are copied once,
+    transposed and in the precision of autocast as it is when this is made (it is best off during the steps), and the
+    modules are not called. The stream stays float32, and there is no dropout.
+
+    Args:
+        layers: of `TransformerLayer`, all causal.
+        batch_size: B.
+        max_length: tokens there is room for.
+        memory: (B, S, E), for layers that attend to one.
+    """
+
+    def __init__(
+        self, layers: Iterable[nn.Module], batch_size: int, max_length: int, memory: Tensor | None = None
+    ) -> None:
+        self._layers = [
+            _LayerSteps(layer, batch_size, max_length, memory)
+            for layer in layers
+            if isinstance(layer, TransformerLayer)
+        ]
+        self.dtype = self._layers[0].project.dtype
+        self.length = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The next token (B, E), float32 → what the layers make of it (B, E)."""
+        for layer in self._layers:
+            x = layer(x, self.length)
+        self.length += 1
+        return x
+
+
+def draw(logits: Tensor, temperature: float | None, top_k: int | None, generator: torch.Generator | None) -> Tensor:
+    """One draw from each of `logits` (B, K) divided by `temperature`, among the `top_k` likeliest; (B,) int64.
+
+    Without a temperature it is the likeliest; without `top_k` all may be drawn.
+    """
+    if temperature is None:
+        return logits.argmax(-1)
+    logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # no overflow at low temperatures
+    if top_k is not None and top_k < logits.shape[-1]:
+        threshold = logits.topk(top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < threshold, -torch.inf)
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def _autocast_dtype(tensor: Tensor) -> torch.dtype:
+    """What a product with `tensor` is computed in here."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
+class _LayerSteps:
+    """One layer of `Steps`."""
+
+    def __init__(self, layer: TransformerLayer, batch_size: int, max_length: int, memory: Tensor | None) -> None:
+        attention, cross = layer.attention, layer.cross
+        self.heads, self.norm_is_last, self.norm_replaces_stream = (
+            attention.num_heads,
+            layer.norm_is_last,
+            layer.norm_replaces_stream,
+        )
+        width = attention.project.in_features // self.heads
+        scale = torch.ones(3, attention.project.in_features, device=attention.project.weight.device)
+        scale[0] = width**-0.5  # of the queries, once and for all
+        self.norm_attention = _norm(layer.norm_attention)
+        self.to_query_key_value = _Map(attention.to_query_key_value, scale.flatten())
+        self.project = _Map(attention.project)
+        # Attention of one query is a matter of memory, and on CPUs slower in lower precision.
+        self.dtype = self.project.dtype if scale.is_cuda else torch.float32
+        kept = scale.new_empty(2, batch_size, self.heads, max_length, width, dtype=self.dtype)
+        self.kept, (self.keys, self.values) = kept, kept.flatten(1, 2).unbind()
+        self.cross = cross is not None
+        if cross is not None and memory is not None:
+            self.norm_cross = _norm(layer.norm_cross)
+            self.to_query = _Map(cross.to_query, scale[0])
+            self.project_cross = _Map(cross.project)
+            known = cross.to_key_value(memory).to(self.dtype).unflatten(-1, (2, self.heads, width))
+            self.known_keys, self.known_values = known.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind()
+        self.norm_mlp = _norm(layer.norm_mlp)
+        hidden, out = (module for module in layer.mlp if isinstance(module, nn.Linear))
+        self.to_hidden, self.from_hidden = _Map(hidden), _Map(out)
+        self.activate = torch.relu_ if layer.activation == "relu" else F.gelu
+
+    def __call__(self, x: Tensor, position: int) -> Tensor:
+        last = self.norm_is_last
+        y = x if last else self.norm_attention(x)
+        x = self.project.add_to(y if self.norm_replaces_stream else x, self._attend(y, position))
+        if last:
+            x = self.norm_attention(x)
+        if self.cross:
+            query = self.to_query(x if last else self.norm_cross(x))
+            x = self.project_cross.add_to(x, self._weigh(query, self.known_keys, self.known_values))
+            if last:
+                x = self.norm_cross(x)
+        hidden = self.activate(self.to_hidden(x if last else self.norm_mlp(x)))
+        x = self.from_hidden.add_to(x, hidden)
+        return self.norm_mlp(x) if last else x
+
+    def _attend(self, y: Tensor, position: int) -> Tensor:
+        new = self.to_query_key_value(y).view(len(y), 3, self.heads, -1)
+        self.kept.select(3, position).copy_(new[:, 1:].transpose(0, 1))
+        return self._weigh(new[:, 0], self.keys[:, : position + 1], self.values[:, : position + 1])
+
+    def _weigh(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """One query (B, E) or (B, heads, width), and keys and values (B · heads, S, width) → (B, E)."""
+        query = query.reshape(len(keys), 1, -1).to(self.dtype)
+        weights = torch.bmm(query, keys.mT).softmax(-1)
+        return torch.bmm(weights, values).view(len(keys) // self.heads, -1)
+
+
+class _Map:
+    """A linear map of a few rows."""
+
+    def __init__(self, linear: nn.Linear, scale: Tensor | None = None) -> None:
+        self.dtype = _autocast_dtype(linear.weight)
+        weight, bias = linear.weight, linear.bias
+        if scale is not None:  # of its outputs
+            weight, bias = weight * scale[:, None], None if bias is None else bias * scale
+        self.weight = weight.T.contiguous().to(self.dtype)
+        self.bias = None if bias is None else bias.to(self.dtype)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        y = y.to(self.dtype)
+        return torch.mm(y, self.weight) if self.bias is None else torch.addmm(self.bias, y, self.weight)
+
+    def add_to(self, x: Tensor, y: Tensor) -> Tensor:
+        """x + the map of y."""
+        if self.dtype != x.dtype:
+            return x + self(y)
+        x = torch.addmm(x, y, self.weight)
+        return x if self.bias is None else x.add_(self.bias)
+
+
+def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    assert isinstance(norm, nn.LayerNorm)
+    shape, weight, bias, eps = list(norm.normalized_shape), norm.weight, norm.bias, norm.eps
+    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_choice, require_codes, require_divisible, require_number, require_positive
-from .transformer import SelfAttention, TransformerLayer, new_caches
+from .checks import require_choice, require_codes, require_divisible, require_positive, require_temperature
+from .transformer import SelfAttention, Steps, TransformerLayer, draw
 
 STYLES = ("default", "paper")
 
@@ -155,9 +155,7 @@ class AutoregressiveTransformer(nn.Module):
             ValueError: a temperature that is not positive, `top_k` below 1.
         """
         require_positive(batch_size=batch_size)
-        require_number("temperature", temperature, "a number greater than 0")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be greater than 0, got {temperature}")
+        require_temperature(temperature)
         if top_k is not None:
             require_positive(top_k=top_k)
         was_training = self.training
@@ -171,20 +169,16 @@ class AutoregressiveTransformer(nn.Module):
         self, batch_size: int, temperature: float, top_k: int | None, generator: torch.Generator | None
     ) -> Tensor:
         length = self.num_slots * self.num_codebooks
-        caches = new_caches(self.layers, length)
         codes = torch.empty(batch_size, length, dtype=torch.int64, device=self.head.device)
-        x = self.begin.expand(batch_size, 1, -1)
-        for position in range(length):
-            block = position % self.num_codebooks
-            x = self._scaled(x) + self.position_embedding[position]
-            for layer, cache in zip(self.layers, caches, strict=True):
-                x = layer(x, cache=cache)
-            logits = (self.norm(x[:, 0]) @ self.head[block]).float()  # (B, K)
-            logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # no overflow at low temperatures
-            if top_k is not None and top_k < self.codebook_size:
-                threshold = logits.topk(top_k).values[:, -1:]
-                logits = logits.masked_fill(logits < threshold, -torch.inf)
-            drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
-            codes[:, position] = drawn
-            x = self.code_embedding[block, drawn].unsqueeze(1)
+        step = Steps(self.layers, batch_size, length)
+        head, embedding = self.head.to(step.dtype), self._scaled(self.code_embedding)
+        with torch.inference_mode(), torch.autocast(codes.device.type, enabled=False):
+            x = self._scaled(self.begin).expand(batch_size, -1)
+            for position in range(length):
+                block = position % self.num_codebooks
+                states = self.norm(step(x + self.position_embedding[position]))
+                logits = (states.to(step.dtype) @ head[block]).float()  # (B, K)
+                drawn = draw(logits, temperature, top_k, generator)
+                codes[:, position] = drawn
+                x = embedding[block, drawn]
         return codes.unflatten(1, (self.num_slots, self.num_codebooks))

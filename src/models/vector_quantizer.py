@@ -101,38 +101,39 @@ class SemanticVectorQuantizer(nn.Module):
             seen = _by_book(gather_rows(blocks.detach())) if self.training else flat  # by all processes
             if self.training:
                 self._fill(seen)
-            codes = self._nearest(flat)  # (M, B·N)
-            nearest = self._lookup(codes).transpose(0, 1).view_as(blocks)
-            commitment = F.mse_loss(blocks, nearest)
-            codes = codes.T.view(blocks.shape[:-1])  # (B, N, M)
+            codes = self._nearest(flat).T.reshape(blocks.shape[:-1])
+            to_nearest = self._lookup(codes) - blocks
+            commitment = to_nearest.square().mean()
+            share = blocks.new_ones(())  # of the way to its code that each block goes
             if self.training:
-                self._learn(seen, _by_book(gather_rows(codes)))
-            moved = nearest - blocks
-            if self.training:
+                self._learn(seen, gather_rows(codes))
                 draws = torch.rand(len(blocks) * world_size(), 1, 1, 1, device=blocks.device)
-                coded = own_rows(draws) >= self.bypass
-                moved = self.strength * coded * moved
-            quantized = self.from_code(blocks + moved.detach())  # straight-through estimator
+                share = self.strength * (own_rows(draws) >= self.bypass)
+            quantized = self.from_code(torch.addcmul(blocks, to_nearest.detach(), share))  # straight-through estimator
         return Quantized(quantized.flatten(-2), codes, commitment)
 
     def embed(self, codes: Tensor) -> Tensor:
         """The slots (B, N, D) that `codes` (B, N, M) stand for, as float32: the second half of `forward`."""
         require_codes(codes, self.num_slots, self.num_codebooks, self.codebook_size)
         with torch.autocast(self.codebook.device.type, enabled=False):
-            nearest = self._lookup(codes.flatten(0, 1).T).transpose(0, 1).unflatten(0, codes.shape[:2])
-            return self.from_code(nearest).flatten(-2)
+            return self.from_code(self._lookup(codes)).flatten(-2)
+
+    def _rows(self, codes: Tensor) -> Tensor:
+        """Where `codes` (..., M) stand when all codebooks are written below each other: in [0, M·K). Whole rows of one
+        matrix are read and added to several times faster than entries along a dimension of three."""
+        return codes + self.codebook_size * torch.arange(self.num_codebooks, device=codes.device)
 
     def _lookup(self, codes: Tensor) -> Tensor:
-        """(M, T) → (M, T, C)."""
-        return self.codebook.gather(1, codes.unsqueeze(-1).expand(-1, -1, self.code_dim))
+        """(..., M) → (..., M, C)."""
+        return F.embedding(self._rows(codes), self.codebook.flatten(0, 1))
 
     def _nearest(self, flat: Tensor) -> Tensor:
         """Index of the code nearest to each block, (M, T, C) → (M, T). |x|² is the same for all codes: left out."""
-        half_norms = self.codebook.square().sum(-1).mul(0.5).unsqueeze(1)  # (M, 1, K)
+        half_norms = self.codebook.square().sum(-1, keepdim=True).mul(0.5)  # (M, K, 1)
         filled = int(self.num_filled)
         if 0 < filled < self.codebook_size:  # a code that holds no data yet is not to be chosen
-            half_norms[..., filled:] = torch.inf
-        return torch.baddbmm(half_norms, flat, self.codebook.mT, alpha=-1).argmin(dim=-1)
+            half_norms[:, filled:] = torch.inf
+        return torch.baddbmm(half_norms, self.codebook, flat.mT, alpha=-1).min(dim=1).indices
 
     @torch.no_grad()
     def _fill(self, flat: Tensor) -> None:
@@ -150,9 +151,11 @@ class SemanticVectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def _learn(self, flat: Tensor, codes: Tensor) -> None:
-        """One step of the moving averages, then the revival of dead codes. `flat` (M, T, C), `codes` (M, T)."""
-        count = torch.zeros_like(self.ema_count).scatter_add_(1, codes, torch.ones_like(codes, dtype=torch.float32))
-        total = torch.zeros_like(self.ema_sum).scatter_add_(1, codes.unsqueeze(-1).expand_as(flat), flat)
+        """One step of the moving averages, then the revival of dead codes. `flat` (M, B·N, C), `codes` (B, N, M)."""
+        rows = self._rows(codes).flatten()
+        count, total = torch.zeros_like(self.ema_count), torch.zeros_like(self.ema_sum)
+        count.view(-1).index_add_(0, rows, torch.ones_like(rows, dtype=torch.float32))
+        total.flatten(0, 1).index_add_(0, rows, flat.transpose(0, 1).flatten(0, 1))
         self.ema_count.lerp_(count, 1 - self.decay)
         self.ema_sum.lerp_(total, 1 - self.decay)
         # Laplace smoothing keeps a code that lost all its blocks finite.

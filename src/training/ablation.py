@@ -73,6 +73,8 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
         raise ConfigError(f"ablation.seeds={seeds} cannot be used; give at least one seed, and each of them once")
     if call.own_checkpoints:
         raise ConfigError("an ablation study makes its runs one after the other by itself; leave -m out")
+    if config.training.devices * config.training.num_nodes > 1:
+        raise ConfigError("an ablation study makes its runs in one process; leave training.devices and num_nodes at 1")
     if not config.evaluation.enabled:
         raise ConfigError("evaluation.enabled=false leaves nothing to compare; an ablation study needs the scores")
     variants = make_variants(config)

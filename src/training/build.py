@@ -37,7 +37,7 @@ def make_model(model: ModelConfig) -> CodeModel:
     return make_model_of_kind(model.kind, {entry.name: getattr(model, entry.name) for entry in fields(model)})
 
 
-def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
+def check_sizes(config: TrainConfig) -> None:
     """Finds sizes that do not fit together, those of the second phase too, before the first one starts.
 
     Raises:
@@ -50,9 +50,9 @@ def check_sizes(config: TrainConfig, world_size: int = 1) -> None:
             make_split(config.data, split)
     with as_config_error(), torch.device("meta"):  # shapes without memory, weights without random numbers
         model = make_model(config.model)
-        BatchOrder(num_train, config.training.batch_size, config.seed, world_size=world_size)
+        BatchOrder(num_train, config.training.batch_size, config.seed)
         if prior.steps:
-            BatchOrder(num_train, prior.batch_size, config.seed, world_size=world_size)
+            BatchOrder(num_train, prior.batch_size, config.seed)
             model.init_prior(prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout, prior.style)
 
 

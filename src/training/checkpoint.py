@@ -21,7 +21,7 @@ AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation",
 
 # Settings that may differ when a run goes on: they change what is shown or where, not what is learned.
 FREE = (
-    *("name", "log_dir", "checkpoint_dir", "device", "evaluation", "visualization", "ablation"),
+    *("name", "log_dir", "checkpoint_dir", "objective", "device", "evaluation", "visualization", "ablation"),
     *(
         "data.num_test",
         "data.num_workers",

@@ -14,7 +14,7 @@ from ..utils.codebook_stats import count_codes
 from .autoencoder import reconstruct, scene_figures
 from .build import make_split, prepare
 from .prior import cache_codes, draw_samples
-from .results import provenance, table, write_json
+from .results import lookup, provenance, table, write_json
 from .session import Session
 
 
@@ -28,20 +28,22 @@ def finish(session: Session, train_data: SceneDataset, val_data: SceneDataset) -
     if session.config.evaluation.enabled:
         scores = evaluate(session, train_data)
     arrays = scores.pop("arrays", None)
+    validation = session.state.best["metrics"]
     results = {
         "name": session.config.name,
         "seed": session.config.seed,
         **provenance(session.fabric),
         "seconds": {"training": round(trained, 1), "total": round(session.seconds, 1)},
-        "validation": session.state.best["metrics"],
+        "validation": validation,
         "scores": scores,
+        "objective": lookup({"validation": validation, **scores}, session.config.objective.split(".")),
         "config": session.settings,
     }
     path = write_json(session.run_dir / "results.json", results)
     pictures = save_pictures(session, val_data)
     if arrays is not None:
         pictures += save_score_pictures(session, arrays)
-    session.say(table({"validation": results["validation"], **scores, "seconds": results["seconds"]}))
+    session.say(table({"validation": validation, **scores, "seconds": results["seconds"]}))
     for note in scores.get("notes", []):
         session.say(f"note: {note}")
     session.say("\n".join(f"wrote {file}" for file in [session.best_path, path, *pictures]))

@@ -41,9 +41,9 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
     """
     started = time.perf_counter()
     checkpoint_dir = call.run_dir / "checkpoints" if call.own_checkpoints else Path(config.checkpoint_dir)
+    check_sizes(config)
     fabric = make_fabric(config, one_of_several=call.own_checkpoints)
     resumed = find_resume(config.training.resume, checkpoint_dir, plain(config))
-    check_sizes(config, fabric.world_size)
     train_data, val_data = make_split(config.data, "train"), make_split(config.data, "val")
     model = make_model(config.model)
     checkpoint_dir.mkdir(parents=True, exist_ok=True)  # now, not after the first thousand steps
@@ -67,8 +67,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
                 session.say(line)
         with session.stop, reproducible():
             run_phases(session, train_data, val_data)
-        results = finish(session, train_data, val_data) if fabric.is_global_zero else {}
-        fabric.barrier()
+        results = fabric.broadcast(finish(session, train_data, val_data) if fabric.is_global_zero else {})
         session.state.start_phase(FINISHED)
         session.save_last()
     return results

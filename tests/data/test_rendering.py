@@ -91,7 +91,7 @@ def test_scenes_do_not_depend_on_the_image_size(name, image_size):
 def test_many_images_render_in_chunks_of_the_same_bytes(monkeypatch):
     whole = make_dataset("multi_dsprites", num_samples=30)
     monkeypatch.setattr("src.data.rendering._CHUNK_BYTES", 1)
-    monkeypatch.setattr("src.data.toy_datasets._SCENE_CHUNK", 7)
+    monkeypatch.setattr("src.data.toy_datasets.ToyDataset.scene_chunk", 7)
     pieces = make_dataset("multi_dsprites", num_samples=30)
     assert torch.equal(whole.images, pieces.images)
     assert torch.equal(whole.instances, pieces.instances)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from src.data.base import FirstScenes
 from src.data.toy_datasets import (
     DATASETS,
     MultiDspritesDataset,
@@ -179,3 +180,24 @@ def test_bad_loader_arguments_get_one_clear_line():
         get_data_loaders(batch_size=0)
     with pytest.raises(ValueError, match="num_workers=-1 is out of range"):
         get_data_loaders(num_workers=-1)
+
+
+def test_the_first_scenes_and_those_of_another_split_are_the_same_data():
+    dataset = MultiDspritesDataset(num_samples=9, image_size=16, max_shapes=2, seed=3, background="random")
+    few = dataset.first(4)
+    assert len(few) == 4 and dataset.first(9) is dataset
+    assert torch.equal(few.images, dataset.images[:4]) and torch.equal(few.instances, dataset.instances[:4])
+    view = FirstScenes(dataset, 4)
+    assert torch.equal(view.images, few.images) and torch.equal(view.instances, few.instances)
+    assert all(torch.equal(value.nan_to_num(), few.factors[key].nan_to_num()) for key, value in view.factors.items())
+    assert view.class_names == dataset.class_names and view.has_ground_truth and len(list(view)) == 4
+    other = dataset.of_split("val", 5)
+    again = MultiDspritesDataset(5, image_size=16, max_shapes=2, split="val", seed=3, background="random")
+    assert torch.equal(other.images, again.images)
+
+
+def test_factors_are_named_by_what_they_are():
+    dataset = ShapesDataset(num_samples=2)
+    assert dataset.class_names == {"shape": dataset.shape_names, "colour": dataset.colour_names}
+    for name in dataset.scored_factors:
+        assert dataset.factors[name].dtype == (torch.int64 if name in dataset.class_names else torch.float32)

@@ -5,15 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
+from src.data.catalogue import DRAWN
+from src.data.sprites import SpritesDataset
 from src.data.toy_datasets import make_dataset
 from src.evaluation import attribute_training
-from src.evaluation.attribute_network import GRID, AttributeNetwork, Reading, read_images
+from src.evaluation.attribute_network import GRID, AttributeNetwork, Reading, obeying, read_images
 from src.evaluation.attribute_training import Examples, attribute_network, make_examples, measure, objective
 from src.evaluation.generation import well_formedness
-from src.evaluation.malformed import KINDS, LayerPool
+from src.evaluation.malformed import KINDS, TOO_FEW, LayerPool
 
 # with the share of errors they may make and the least accuracy of shapes: turned sprites are harder to judge
-SHIPPED = [("shapes", "black", 0.05, 0.98), ("shapes", "random", 0.05, 0.98), ("multi_dsprites", "black", 0.1, 0.95)]
+SHIPPED = [
+    ("shapes", "black", 0.05, 0.98),
+    ("shapes", "random", 0.05, 0.98),
+    ("multi_dsprites", "black", 0.1, 0.95),
+    ("sprites", "black", 0.05, 0.99),
+    ("sprites", "textured", 0.05, 0.99),
+]
 
 
 @pytest.fixture
@@ -71,6 +79,43 @@ def test_well_formed_needs_a_clean_verdict_and_a_right_number_of_objects() -> No
     assert scores["clean"] == 0.75
     assert scores["objects"] == [1, 0, 2, 0, 0, 1]
     assert scores["low"] == pytest.approx(0.0456, abs=1e-3) and scores["high"] == pytest.approx(0.6994, abs=1e-3)
+
+
+def test_an_exact_number_of_objects_and_the_rule_of_the_data() -> None:
+    network, (verdict, centre, _, shape, colour) = (lambda n, o: (n, (o[0], o[1], o[2], o[4], o[5])))(
+        *planted(images=4)
+    )
+    network.min_shapes = 4
+    images = torch.zeros(4, 3, 64, 64)
+    assert not network.read(images).well_formed.any()  # two objects only
+    centre[:] = -5.0
+    cells = [(3, 3), (3, 12), (12, 3), (12, 12)]
+    for row, column in cells:
+        centre[:, row, column] = 5.0
+        shape[:, :, row, column] = colour[:, :, row, column] = torch.tensor(0.0)
+        shape[:, 1, row, column] = colour[:, 2, row, column] = 5.0
+    shape[0, 2, 3, 3] = shape[2, 2, 3, 3] = 9.0  # one of another shape: the rule holds
+    colour[2, 4, 12, 12] = 9.0  # and a second one of another colour: it does not
+    verdict[3], shape[3, 2, 3, 3] = -3.0, 9.0  # it would, but the scene is not clean
+    reading = network.read(images)
+    assert reading.well_formed.tolist() == [True, True, True, False]
+    assert obeying(reading, SpritesDataset.rule).tolist() == [True, False, False, False]
+    scores = well_formedness(images, network, rule=SpritesDataset.rule)
+    assert (scores["count"], scores["obeys_rule"]["count"], scores["obeys_rule"]["n"]) == (3, 1, 4)
+    assert "obeys_rule" not in well_formedness(images, network)
+
+
+def test_the_network_of_sprites_learns_without_the_rule_and_is_measured_on_it(tiny, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        attribute_training, "LayerPool", lambda data, device: seen.append(data) or LayerPool(data, device)
+    )
+    dataset = SpritesDataset(1, background="textured")
+    network, report = attribute_network(dataset, steps=1, progress=False)
+    assert [(data.split, data.ruled, len(data)) for data in seen] == [("train", False, 64), ("test", False, 40)]
+    assert (network.min_shapes, len(network.shape_names), len(network.colour_names)) == (4, 12, 7)
+    assert set(report["false_accept_by_kind"]) == {*KINDS, TOO_FEW}
+    assert report["rule_missed"]["n"] == 40 and 30 < report["rule_imagined"]["n"] <= 40
 
 
 def test_images_of_other_sizes_and_bytes_are_read() -> None:
@@ -183,7 +228,7 @@ def test_the_shipped_network_judges_well_enough(
     name: str, background: str, wrong: float, shapes: float, tmp_path
 ) -> None:
     """Its file is found, and its errors, measured anew, are those that it claims."""
-    dataset = make_dataset(name, num_samples=1, background=background)
+    dataset = DRAWN[name](num_samples=1, background=background)
     network, claimed = attribute_network(dataset, tmp_path, progress=False)
     assert not list(tmp_path.iterdir()), "it was trained instead"
     report = measure(network, dataset)

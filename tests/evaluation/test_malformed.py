@@ -7,10 +7,12 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from src.data.sprites import SpritesDataset
 from src.data.toy_datasets import make_dataset
 from src.evaluation.malformed import (
     JUDGE_SIZE,
     KINDS,
+    TOO_FEW,
     LayerPool,
     Layers,
     clean,
@@ -124,6 +126,38 @@ def test_empty_scenes_hold_nothing_to_see() -> None:
     layers = exact(pool, torch.arange(200))
     images = malform("empty", layers, layers, generator()).images
     assert images.max() <= 0.13 and (images.amax(dim=(1, 2, 3)) == 0).sum() > 50
+
+
+def test_too_few_lacks_one_or_two_whole_objects() -> None:
+    pool = LayerPool(SpritesDataset(200, ruled=False))
+    layers = pool.draw(torch.arange(200), generator(1))
+    made = malform(TOO_FEW, layers, layers, generator(2))
+    left = made.intact.sum(dim=1)
+    assert made.valid.all() and 70 < (left == 3).sum() < 130 and ((left == 2) | (left == 3)).all()
+    for k in range(4):
+        seen = (made.images.amax(dim=1) * layers.coverage[:, k]).sum(dim=(1, 2)) > 30
+        assert torch.equal(seen, made.intact[:, k])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, TOO_FEW])
+def test_every_kind_on_textures(kind: str) -> None:
+    dataset = SpritesDataset(64, background="textured", ruled=False)
+    pool = LayerPool(dataset)
+    assert pool.kinds == (*KINDS, TOO_FEW)
+    exactly = clean(
+        pool.layers(torch.arange(64), pool.factors["colour"], torch.from_numpy(dataset.backdrop(slice(64))))
+    )
+    assert (exactly * 255 - dataset.images.float()).abs().max() <= 1.5
+    layers, others = pool.draw(torch.arange(64), generator(1)), pool.draw(torch.arange(64).flip(0), generator(2))
+    assert layers.background.shape == (64, 3, JUDGE_SIZE, JUDGE_SIZE) and layers.background.max() <= 0.36
+    washed = (
+        layers.background.std(dim=(2, 3)).amax(dim=1) / pool.textures.float().div(255).std(dim=(2, 3)).amax(1).mean()
+    )
+    assert 0.3 < washed.mean() < 1  # some textures are faint, none is stronger
+    made = malform(kind, layers, others, generator(3))
+    assert made.valid.float().mean() > 0.3
+    change = (made.images - clean(layers)).abs().amax(dim=1).sum(dim=(1, 2))
+    assert change[made.valid].min() > 3
 
 
 def test_too_many_shows_more_objects_than_allowed() -> None:

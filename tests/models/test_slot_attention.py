@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.peers import peer_slot_attention
 from src.models.position import coordinate_grid, fourier_features
-from src.models.slot_attention import SlotAttention, SlotAttentionEncoder, claimed_by_larger
+from src.models.slot_attention import SlotAttention, SlotAttentionEncoder, _Scores, claimed_by_larger
 from src.models.vector_quantizer import SemanticVectorQuantizer
 
 BATCH, LENGTH, SLOTS, DIM = 3, 11, 4, 8
@@ -138,6 +138,14 @@ def test_equals_algorithm_1_in_float64(num_blocks: int, slot_init: str, salience
     slots, attended = numpy_slot_attention(attention, inputs, initial)
     np.testing.assert_allclose(found.slots.detach().numpy(), slots, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.attention.detach().numpy(), attended, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_have_the_gradients_of_a_product_twice() -> None:
+    queries = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(_Scores.apply(queries, inputs), queries @ inputs.mT)
+    assert torch.autograd.gradcheck(_Scores.apply, (queries, inputs))
+    assert torch.autograd.gradgradcheck(_Scores.apply, (queries, inputs))
 
 
 # ---------------------------------------------------------------- competition and symmetries

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.models import transformer
-from src.models.transformer import CrossAttention, KeyValueCache, SelfAttention, TransformerLayer
+from src.models.transformer import CrossAttention, SelfAttention, Steps, TransformerLayer
 
 BATCH, LENGTH, MEMORY, WIDTH, HEADS = 2, 5, 3, 8, 2
 
@@ -106,15 +106,32 @@ def test_long_sequences_are_attended_to_in_parts(length: int, monkeypatch: pytes
 # ---------------------------------------------------------------- step by step
 
 
+@pytest.mark.parametrize("attention_bias", [True, False])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
 @pytest.mark.parametrize("cross_attention", [True, False])
 @pytest.mark.parametrize("norm", ["pre", "post", "stream"])
 @torch.no_grad()
-def test_steps_with_a_cache_equal_one_pass(norm: str, cross_attention: bool) -> None:
-    layer = make_layer(norm=norm, cross_attention=cross_attention)
+def test_steps_equal_one_pass(norm: str, cross_attention: bool, activation: str, attention_bias: bool) -> None:
+    kind = {"cross_attention": cross_attention, "activation": activation, "attention_bias": attention_bias}
+    layers = [make_layer(norm=norm, **kind), make_layer(norm="pre", **kind)]
     x, memory = torch.randn(BATCH, LENGTH, WIDTH), torch.randn(BATCH, MEMORY, WIDTH)
-    cache = KeyValueCache(LENGTH, None if layer.cross is None else layer.cross.keys_values(memory))
-    steps = [layer(x[:, t : t + 1], cache=cache) for t in range(LENGTH)]
-    torch.testing.assert_close(torch.cat(steps, dim=1), layer(x, memory))
+    step = Steps(layers, BATCH, LENGTH, memory)
+    untouched = x.clone()
+    out = torch.stack([step(token) for token in x.unbind(1)], dim=1)
+    torch.testing.assert_close(out, layers[1](layers[0](x, memory), memory))
+    assert torch.equal(x, untouched)
+
+
+@torch.no_grad()
+def test_steps_compute_in_the_precision_of_autocast() -> None:
+    layer, x = make_layer(), torch.randn(BATCH, LENGTH, WIDTH)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step = Steps([layer], BATCH, LENGTH)
+        expected = layer(x)
+    out = torch.stack([step(token) for token in x.unbind(1)], dim=1)
+    assert step.dtype == torch.bfloat16 and out.dtype == torch.float32
+    assert not torch.equal(out, layer(x))
+    torch.testing.assert_close(out, expected, atol=0.05, rtol=0.05)
 
 
 # ---------------------------------------------------------------- dropout
@@ -147,10 +164,3 @@ def test_wrong_arguments() -> None:
         make_layer(norm="last")
     with pytest.raises(ValueError, match="unknown activation 'elu': choose one of gelu, relu"):
         make_layer(activation="elu")
-
-
-def test_a_memory_is_missed() -> None:
-    layer, x = make_layer(cross_attention=True), torch.randn(BATCH, 1, WIDTH)
-    for cache in (None, KeyValueCache(LENGTH)):
-        with pytest.raises(ValueError, match="this layer attends to a memory, and got none"):
-            layer(x, cache=cache)

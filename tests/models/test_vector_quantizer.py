@@ -232,6 +232,14 @@ def test_projections_lead_to_the_code_width_and_back() -> None:
         assert seen.nonzero().squeeze().tolist() == block
 
 
+def test_of_equal_codes_the_first_is_chosen() -> None:
+    quantizer = make_quantizer().eval()
+    quantizer.codebook.copy_(torch.randint(-3, 4, quantizer.codebook.shape))  # whole numbers: no rounding
+    quantizer.codebook[:, 5:] = quantizer.codebook[:, 2:3]
+    codes = quantizer(slots_like_data(200).round()).codes
+    assert codes.unique().tolist() == [0, 1, 2, 3, 4]
+
+
 # ---------------------------------------------------------------- eval mode, saving
 
 

@@ -13,7 +13,7 @@ from src.configs.schema import TrainConfig
 CONFIGS = Path(launch.__file__).parent
 
 TINY = (
-    *("data.image_size=16", "data.max_shapes=2", "data.num_train=24", "data.num_val=8", "data.num_test=8"),
+    *("data.image_size=16", "data.max_shapes=3", "data.num_train=24", "data.num_val=8", "data.num_test=8"),
     *("model.num_slots=3", "model.num_iterations=1", "model.slot_size=8", "model.hidden_dim=8"),
     *("model.num_codebooks=2", "model.codebook_size=8", "model.code_dim=4"),
     *("training.steps=6", "training.batch_size=4", "training.warmup_steps=2", "training.log_every=2"),

@@ -1,0 +1,114 @@
+"""CLEVR-like 3D scenes that `python -m src.render` has put into a folder. Legend: S objects a scene can hold, H = W."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .base import SPLITS, SceneDataset
+from .clevr_scenes import DEFINITION, MATERIAL_NAMES, SHAPE_NAMES, VARIANTS, Variant
+from .shards import read_manifest, read_split
+
+
+class ClevrLikeDataset(SceneDataset):
+    """One split of a rendered folder, with the visible pixels and the properties of every object.
+
+    The factors are those of `clevr_scenes.scene_factors`. Pictures are read into memory at the first use.
+
+    Args:
+        path: the folder, with its manifest.
+        split: "train", "val" or "test".
+        image_size: H = W, which must be that of the files.
+        num_images: the first so many of the split; None: all.
+
+    Raises:
+        FileNotFoundError: no such folder, or no manifest in it.
+        ValueError: another size or definition, fewer scenes than asked for, an unfinished folder; at the first use, a
+            file that differs from the manifest.
+    """
+
+    name = "clevr_like"
+    has_instances = has_factors = True
+
+    def __init__(
+        self, path: str | Path, split: str = "train", image_size: int = 64, num_images: int | None = None
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split={split!r} is unknown; choose one of: {', '.join(SPLITS)}")
+        self.path, self.split, self.image_size = Path(path), split, image_size
+        self.manifest = read_manifest(self.path)
+        source, available = self.manifest.source, self.manifest.counts[split]
+        if source.variant not in VARIANTS or source.definition != DEFINITION:
+            raise ValueError(
+                f"data.path={path} holds scenes of definition {source.definition} ({source.variant}), this version "
+                f"reads {DEFINITION} ({', '.join(VARIANTS)}); render them again"
+            )
+        if source.image_size != image_size:
+            raise ValueError(
+                f"data.path={path} holds pictures of {source.image_size} pixels, not data.image_size={image_size}; "
+                f"set data.image_size={source.image_size} or render others"
+            )
+        if num_images is not None and num_images > available:
+            raise ValueError(
+                f"{num_images} {split} scenes were asked for but data.path={path} has {available}; lower "
+                f"data.num_{split} (null: all), or render more"
+            )
+        self.num_samples = available if num_images is None else num_images
+        lacking = [s for s in self.manifest.plan(split) if s.start < self.num_samples and not self.manifest.has(s)]
+        if lacking:
+            raise ValueError(
+                f"data.path={path} is unfinished: it has the first {lacking[0].start} of {self.num_samples} {split} "
+                f"scenes; let `python -m src.render` end, or lower data.num_{split}"
+            )
+        self._arrays: dict[str, Tensor] | None = None
+
+    @property
+    def variant(self) -> Variant:
+        """What the objects can be."""
+        return VARIANTS[self.manifest.source.variant]
+
+    @property
+    def class_names(self) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "shape": SHAPE_NAMES,
+            "colour": self.variant.colour_names,
+            "material": MATERIAL_NAMES,
+            "size": self.variant.size_names,
+        }
+
+    @property
+    def scored_factors(self) -> tuple[str, ...]:
+        """Of material and size those that vary; rotation says nothing of a sphere."""
+        varying = {"material": len(self.variant.materials) > 1, "size": len(self.variant.sizes) > 1}
+        return ("colour", "shape", *(name for name, varies in varying.items() if varies), "x", "y")
+
+    @property
+    def arrays(self) -> dict[str, Tensor]:
+        """All that the shards hold."""
+        if self._arrays is None:
+            arrays = read_split(self.path, self.manifest, self.split, self.num_samples)
+            self._arrays = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        return self._arrays
+
+    @property
+    def images(self) -> Tensor:
+        return self.arrays["images"]
+
+    @property
+    def instances(self) -> Tensor:
+        return self.arrays["instances"]
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        return {key: value for key, value in self.arrays.items() if key not in ("images", "instances")}
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the pictures, so that workers started later share them."""
+        return self.prepare().__dict__
