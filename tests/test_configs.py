@@ -24,7 +24,7 @@ from src.configs.launch import Invocation
 from src.configs.schema import GenerateConfig, RenderConfig, TrainConfig
 from src.data import catalogue, clevr_scenes
 from src.models import slot_attention, slot_decoder
-from src.models.svq_model import SVQ
+from src.models.catalogue import MODELS
 from src.training import finish, run
 from src.training.checkpoint import BEST, LAST, find_resume
 from src.training.run import train
@@ -104,8 +104,10 @@ def test_choices_and_arguments_are_those_of_the_code():
     assert schema.DECODERS == slot_decoder.DECODERS
     assert schema.SLOT_INITS == slot_attention.SLOT_INITS and schema.QUANTIZE_AT == slot_attention.QUANTIZE_AT
     assert schema.DEVICES == precision.DEVICES and schema.PRECISIONS == precision.PRECISIONS
-    arguments = [name for name in inspect.signature(SVQ.__init__).parameters if name != "self"]
-    assert arguments == [entry.name for entry in fields(schema.ModelConfig)]
+    assert tuple(MODELS) == schema.MODELS
+    arguments = {kind: list(inspect.signature(model).parameters) for kind, model in MODELS.items()}
+    assert ["kind", *arguments["svq"]] == [entry.name for entry in fields(schema.ModelConfig)]
+    assert all(set(of_kind) <= set(arguments["svq"]) for of_kind in arguments.values())
 
 
 # -------------------------------------------------------------------------------------- nothing is idle
