@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from .block_layers import BlockLinear
 from .checks import require_divisible, require_positive, require_temperature, require_tokens
 from .dvae import DVAE
-from .transformer import SelfAttention, Steps, TransformerLayer, draw
+from .transformer import Dropout, SelfAttention, Steps, TransformerLayer, draw
 
 _COUPLER_HEADS = 4
 
@@ -80,7 +80,7 @@ class TokenDecoder(nn.Module):
         self.token_embedding = nn.Parameter(torch.empty(vocab_size, embed_dim))
         self.begin = nn.Parameter(torch.empty(embed_dim))
         self.position_embedding = nn.Parameter(torch.empty(self.length, embed_dim))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 embed_dim,
