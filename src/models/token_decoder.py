@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -153,8 +154,8 @@ class TokenDecoder(nn.Module):
         states = self._states(self.memory(slots), tokens)
         # The logits of one image at a time, computed anew for the gradient: a batch of them takes more room than
         # everything else.
-        images = zip(states, tokens, strict=True)
-        return torch.stack([checkpoint(self._nll, *image, use_reentrant=False) for image in images])
+        recompute = partial(checkpoint, self._nll, use_reentrant=False, preserve_rng_state=False)
+        return torch.stack([recompute(*of_image) for of_image in zip(states, tokens, strict=True)])
 
     def _nll(self, states: Tensor, tokens: Tensor) -> Tensor:
         return F.cross_entropy(self.head(states).float(), tokens, reduction="sum")
@@ -216,6 +217,7 @@ class TokenDecoder(nn.Module):
                 x = F.embedding(drawn, self.token_embedding)
         return tokens
 
+    @torch.no_grad()
     def paint(
         self, slots: Tensor, temperature: float | None = None, generator: torch.Generator | None = None
     ) -> Tensor:

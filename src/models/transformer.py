@@ -58,9 +58,9 @@ class _LongAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, dropout_p: float) -> Tensor:
-        out, masks = torch.empty_like(query), []
+        out, masks, later = torch.empty_like(query), [], _later()
         for head, start, end in _parts(query):
-            weights = _probabilities(query[head, start:end], key[head, :end], start)
+            weights = _probabilities(query[head, start:end], key[head, :end], later)
             if dropout_p:
                 masks.append(_kept(weights.shape, dropout_p))
                 weights = weights * masks[-1]
@@ -72,12 +72,12 @@ class _LongAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value, *masks = ctx.saved_tensors
-        gradient, scale = gradients[0] * ctx.gain, query.shape[-1] ** -0.5
+        gradient, scale, later = gradients[0] * ctx.gain, query.shape[-1] ** -0.5, _later()
         to_query = torch.empty_like(query)
         to_key, to_value = (torch.zeros_like(key, dtype=torch.promote_types(key.dtype, torch.float32)) for _ in "kv")
         for number, (head, start, end) in enumerate(_parts(query)):
             queries, keys, of_part = query[head, start:end], key[head, :end], gradient[head, start:end]
-            weights = _probabilities(queries, keys, start)
+            weights = _probabilities(queries, keys, later)
             to_weights = of_part @ value[head, :end].T
             kept = weights
             if masks:
@@ -97,11 +97,16 @@ def _parts(query: Tensor) -> Iterator[tuple[int, int, int]]:
         yield head, start, min(start + _LONG, length)
 
 
-def _probabilities(queries: Tensor, keys: Tensor, start: int) -> Tensor:
-    """Of the keys (S, width), for the queries (T, width) at `start` and after; (T, S)."""
+def _later() -> Tensor:
+    """Which keys of a part come after which of its queries."""
+    return torch.ones(_LONG, _LONG, dtype=torch.bool).triu(1)
+
+
+def _probabilities(queries: Tensor, keys: Tensor, later: Tensor) -> Tensor:
+    """Of the keys (S, width), for the queries (T, width), which are the last T of the S tokens; (T, S)."""
     scores = torch.addmm(queries.new_zeros(1), queries, keys.T, beta=0, alpha=queries.shape[-1] ** -0.5)
-    later = torch.ones(len(queries), len(queries), dtype=torch.bool).triu(1)
-    scores[:, start:].masked_fill_(later, -torch.inf)
+    count = len(queries)
+    scores[:, -count:].masked_fill_(later[:count, :count], -torch.inf)
     return scores.softmax(-1)
 
 
