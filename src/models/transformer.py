@@ -246,6 +246,9 @@ class Steps:
         batch_size: B.
         max_length: tokens there is room for.
         memory: (B, S, E), for layers that attend to one.
+
+    Raises:
+        ValueError: such a layer without a memory.
     """
 
     def __init__(
@@ -308,7 +311,9 @@ class _LayerSteps:
         kept = scale.new_empty(2, batch_size, self.heads, max_length, width, dtype=self.dtype)
         self.kept, (self.keys, self.values) = kept, kept.flatten(1, 2).unbind()
         self.cross = cross is not None
-        if cross is not None and memory is not None:
+        if cross is not None:
+            if memory is None:
+                raise ValueError("these layers attend to a memory, and got none: pass memory")
             self.norm_cross = _norm(layer.norm_cross)
             self.to_query = _Map(cross.to_query, scale[0])
             self.project_cross = _Map(cross.project)
