@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from .block_layers import BlockLinear
 from .checks import require_divisible, require_positive, require_temperature, require_tokens
 from .dvae import DVAE
-from .transformer import SelfAttention, Steps, TransformerLayer, draw
+from .transformer import Dropout, SelfAttention, Steps, TransformerLayer, draw
 
 _COUPLER_HEADS = 4
 
@@ -80,7 +81,7 @@ class TokenDecoder(nn.Module):
         self.token_embedding = nn.Parameter(torch.empty(vocab_size, embed_dim))
         self.begin = nn.Parameter(torch.empty(embed_dim))
         self.position_embedding = nn.Parameter(torch.empty(self.length, embed_dim))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 embed_dim,
@@ -153,8 +154,8 @@ class TokenDecoder(nn.Module):
         states = self._states(self.memory(slots), tokens)
         # The logits of one image at a time, computed anew for the gradient: a batch of them takes more room than
         # everything else.
-        images = zip(states, tokens, strict=True)
-        return torch.stack([checkpoint(self._nll, *image, use_reentrant=False) for image in images])
+        recompute = partial(checkpoint, self._nll, use_reentrant=False, preserve_rng_state=False)
+        return torch.stack([recompute(*of_image) for of_image in zip(states, tokens, strict=True)])
 
     def _nll(self, states: Tensor, tokens: Tensor) -> Tensor:
         return F.cross_entropy(self.head(states).float(), tokens, reduction="sum")
@@ -216,6 +217,7 @@ class TokenDecoder(nn.Module):
                 x = F.embedding(drawn, self.token_embedding)
         return tokens
 
+    @torch.no_grad()
     def paint(
         self, slots: Tensor, temperature: float | None = None, generator: torch.Generator | None = None
     ) -> Tensor:

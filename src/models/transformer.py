@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,30 +16,110 @@ from .checks import require_choice, require_divisible, require_positive
 NORMS = ("pre", "post", "stream")
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 
-# Queries whose scores a CPU computes at a time under a causal mask: keys that no query of them sees are left out.
-_QUERIES = 256
+# On a CPU, sequences longer than this are attended to in parts of as many queries, and dropout reads random bytes.
+_LONG = 256
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """`F.dropout` of (..., T, E); for long sequences on a CPU, where that draws number by number, p in 256ths."""
+    if x.device.type != "cpu" or x.shape[-2] <= _LONG:
+        return F.dropout(x, p)
+    return x * _kept(x.shape, p) * _gain(p) if p else x
+
+
+def _kept(shape: torch.Size | tuple[int, ...], p: float) -> Tensor:
+    """Random zeros, with probability p in 256ths, and ones; uint8."""
+    numbers = torch.empty((math.prod(shape) + 7) // 8, dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+    return numbers.view(torch.uint8)[: math.prod(shape)].view(shape).ge_(round(256 * p))
+
+
+def _gain(p: float) -> float:
+    """What keeps the mean when `_kept` multiplies."""
+    return 256 / (256 - round(256 * p))
+
+
+class Dropout(nn.Module):
+    """`nn.Dropout`, faster for long sequences on a CPU."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p) if self.training else x
+
+
+class _LongAttention(torch.autograd.Function):
+    """Causal attention of (B · heads, T, width), head by head and some queries at a time.
+
+    Keys that no query of a part sees are left out. What is at work fits a CPU's cache, and probabilities are computed
+    anew for the gradient: kept, those of all layers would need gigabytes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, dropout_p: float) -> Tensor:
+        out, masks, later = torch.empty_like(query), [], _later()
+        for head, start, end in _parts(query):
+            weights = _probabilities(query[head, start:end], key[head, :end], later)
+            if dropout_p:
+                masks.append(_kept(weights.shape, dropout_p))
+                weights = weights * masks[-1]
+            out[head, start:end] = weights @ value[head, :end]
+        ctx.save_for_backward(query, key, value, *masks)
+        ctx.gain = _gain(dropout_p)
+        return out.mul_(ctx.gain)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, *masks = ctx.saved_tensors
+        gradient, scale, later = gradients[0] * ctx.gain, query.shape[-1] ** -0.5, _later()
+        to_query = torch.empty_like(query)
+        to_key, to_value = (torch.zeros_like(key, dtype=torch.promote_types(key.dtype, torch.float32)) for _ in "kv")
+        for number, (head, start, end) in enumerate(_parts(query)):
+            queries, keys, of_part = query[head, start:end], key[head, :end], gradient[head, start:end]
+            weights = _probabilities(queries, keys, later)
+            to_weights = of_part @ value[head, :end].T
+            kept = weights
+            if masks:
+                kept = weights * masks[number]
+                to_weights *= masks[number]
+            to_value[head, :end] += kept.T @ of_part
+            to_scores = torch.ops.aten._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+            to_query[head, start:end] = to_scores @ keys
+            to_key[head, :end] += to_scores.T @ queries
+        return to_query.mul_(scale), to_key.mul_(scale).to(key.dtype), to_value.to(value.dtype), None
+
+
+def _parts(query: Tensor) -> Iterator[tuple[int, int, int]]:
+    """(head, first query, end of the queries and of the keys that they see)."""
+    length = query.shape[1]
+    for head, start in itertools.product(range(len(query)), range(0, length, _LONG)):
+        yield head, start, min(start + _LONG, length)
+
+
+def _later() -> Tensor:
+    """Which keys of a part come after which of its queries."""
+    return torch.ones(_LONG, _LONG, dtype=torch.bool).triu(1)
+
+
+def _probabilities(queries: Tensor, keys: Tensor, later: Tensor) -> Tensor:
+    """Of the keys (S, width), for the queries (T, width), which are the last T of the S tokens; (T, S)."""
+    scores = torch.addmm(queries.new_zeros(1), queries, keys.T, beta=0, alpha=queries.shape[-1] ** -0.5)
+    count = len(queries)
+    scores[:, -count:].masked_fill_(later[:count, :count], -torch.inf)
+    return scores.softmax(-1)
 
 
 def _attend_on_cpu(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool) -> Tensor:
-    """`F.scaled_dot_product_attention`, written out: on CPUs its backward pass takes many times as long as this one
-    for sequences as short as a scene's codes, and with dropout it keeps all scores in float32.
-    """
-    if not is_causal:
-        return _weigh(query, key, value, dropout_p, None)
-    parts = []
-    for start in range(0, query.shape[-2], _QUERIES):
-        end = min(start + _QUERIES, query.shape[-2])
-        later = torch.ones(end - start, end, dtype=torch.bool, device=query.device).triu(1 + start)
-        queries = query[..., start:end, :]
-        parts.append(_weigh(queries, key[..., :end, :], value[..., :end, :], dropout_p, later))
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
-
-
-def _weigh(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, hidden: Tensor | None) -> Tensor:
+    """`F.scaled_dot_product_attention`, written out: on CPUs its backward pass takes many times as long as this one."""
+    if is_causal and query.shape[-2] > _LONG:
+        heads = (part.flatten(0, 1).contiguous() for part in (query, key, value))
+        return _LongAttention.apply(*heads, dropout_p).view(query.shape)
     scores = (query @ key.mT).float() * query.shape[-1] ** -0.5
-    if hidden is not None:
-        scores = scores.masked_fill(hidden, -torch.inf)
-    return F.dropout(scores.softmax(-1), dropout_p) @ value
+    if is_causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    return dropout(scores.softmax(-1), dropout_p) @ value
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool) -> Tensor:
@@ -130,9 +213,9 @@ class TransformerLayer(nn.Module):
         self.norm_mlp = nn.LayerNorm(embed_dim)
         hidden: nn.Module = ACTIVATIONS[activation]()
         if self.norm_is_last:
-            hidden = nn.Sequential(hidden, nn.Dropout(dropout))
+            hidden = nn.Sequential(hidden, Dropout(dropout))
         self.mlp = nn.Sequential(nn.Linear(embed_dim, 4 * embed_dim), hidden, nn.Linear(4 * embed_dim, embed_dim))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """Tokens (B, T, E) and, for cross-attention, a memory (B, S, E) → (B, T, E)."""
@@ -163,6 +246,9 @@ class Steps:
         batch_size: B.
         max_length: tokens there is room for.
         memory: (B, S, E), for layers that attend to one.
+
+    Raises:
+        ValueError: such a layer without a memory.
     """
 
     def __init__(
@@ -225,7 +311,9 @@ class _LayerSteps:
         kept = scale.new_empty(2, batch_size, self.heads, max_length, width, dtype=self.dtype)
         self.kept, (self.keys, self.values) = kept, kept.flatten(1, 2).unbind()
         self.cross = cross is not None
-        if cross is not None and memory is not None:
+        if cross is not None:
+            if memory is None:
+                raise ValueError("these layers attend to a memory, and got none: pass memory")
             self.norm_cross = _norm(layer.norm_cross)
             self.to_query = _Map(cross.to_query, scale[0])
             self.project_cross = _Map(cross.project)

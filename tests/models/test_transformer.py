@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.models import transformer
-from src.models.transformer import CrossAttention, SelfAttention, Steps, TransformerLayer
+from src.models.transformer import CrossAttention, Dropout, SelfAttention, Steps, TransformerLayer
 
 BATCH, LENGTH, MEMORY, WIDTH, HEADS = 2, 5, 3, 8, 2
 
@@ -83,10 +83,13 @@ def test_attention_without_biases_has_none() -> None:
     assert not any(name.endswith("bias") for module in attentions for name, _ in module.named_parameters())
 
 
-@pytest.mark.parametrize("length", [7, 8, 9, 20])
+# ---------------------------------------------------------------- long sequences on a CPU
+
+
+@pytest.mark.parametrize("length", [9, 16, 20])
 def test_long_sequences_are_attended_to_in_parts(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformer, "_QUERIES", 8)
-    attention = SelfAttention(WIDTH, HEADS, dropout=0.0, bias=True, causal=True)
+    monkeypatch.setattr(transformer, "_LONG", 8)
+    attention = SelfAttention(WIDTH, HEADS, dropout=0.5, bias=True, causal=True).eval()
     x = torch.randn(BATCH, length, WIDTH, requires_grad=True)
     query, key, value = (
         part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in attention.to_query_key_value(x).chunk(3, dim=-1)
@@ -97,10 +100,44 @@ def test_long_sequences_are_attended_to_in_parts(length: int, monkeypatch: pytes
     out = attention(x)
     torch.testing.assert_close(out, expected)
     direction = torch.randn_like(out)
-    torch.testing.assert_close(
-        torch.autograd.grad(out, x, direction)[0],
-        torch.autograd.grad(expected, x, direction)[0],
-    )
+    for ours, theirs in zip(
+        torch.autograd.grad(out, [x, *attention.parameters()], direction),
+        torch.autograd.grad(expected, [x, *attention.parameters()], direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_gradients_of_long_attention_know_what_was_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "_LONG", 2)
+
+    def attend(*inputs: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return transformer._LongAttention.apply(*inputs, 0.5)
+
+    inputs = [torch.randn(2, 5, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(attend, inputs)
+    assert not torch.allclose(attend(*inputs), transformer._LongAttention.apply(*inputs, 0.0))
+
+
+def test_long_attention_in_training_is_right_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "_LONG", 4)
+    inputs = [torch.randn(1, 6, 4) for _ in range(3)]
+    expected = transformer._LongAttention.apply(*inputs, 0.0)
+    draws = torch.stack([transformer._LongAttention.apply(*inputs, 0.25) for _ in range(1000)])
+    assert ((draws.mean(0) - expected).abs() < 5 * draws.std(0) / 1000**0.5 + 1e-6).all()
+
+
+@pytest.mark.parametrize("long", [1, 10_000])
+def test_dropout_drops_its_share_and_keeps_the_mean(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "_LONG", long)
+    x = torch.full((3, 501, 67), 2.0, requires_grad=True)
+    dropped = transformer.dropout(x, 0.25)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert dropped[dropped != 0].unique().tolist() == [pytest.approx(2 / 0.75)]
+    dropped.sum().backward()
+    assert torch.equal(x.grad * 2, dropped.detach())  # pyright: ignore[reportOptionalOperand]
+    assert transformer.dropout(x, 0.0) is x or torch.equal(transformer.dropout(x, 0.0), x)
 
 
 # ---------------------------------------------------------------- step by step
@@ -146,8 +183,8 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_post_norm_layers_drop_hidden_units_as_those_of_pytorch_do() -> None:
-    assert [m.p for m in make_layer(norm="post", dropout=0.3).mlp.modules() if isinstance(m, nn.Dropout)] == [0.3]
-    assert not any(isinstance(m, nn.Dropout) for m in make_layer(norm="pre", dropout=0.3).mlp.modules())
+    assert [m.p for m in make_layer(norm="post", dropout=0.3).mlp.modules() if isinstance(m, Dropout)] == [0.3]
+    assert not any(isinstance(m, Dropout) for m in make_layer(norm="pre", dropout=0.3).mlp.modules())
 
 
 # ---------------------------------------------------------------- errors
@@ -164,3 +201,8 @@ def test_wrong_arguments() -> None:
         make_layer(norm="last")
     with pytest.raises(ValueError, match="unknown activation 'elu': choose one of gelu, relu"):
         make_layer(activation="elu")
+
+
+def test_a_memory_is_missed() -> None:
+    with pytest.raises(ValueError, match="these layers attend to a memory, and got none"):
+        Steps([make_layer(cross_attention=True)], BATCH, LENGTH)

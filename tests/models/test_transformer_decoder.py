@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.models.transformer import SelfAttention
 from src.models.transformer_decoder import AutoregressiveTransformer
 
 SLOTS, BLOCKS, CODES = 3, 2, 5
@@ -168,6 +169,13 @@ def test_cached_sampling_equals_recomputing_at_another_shape() -> None:
     assert torch.equal(cached, sample_without_cache(prior, 16, generator=torch.Generator().manual_seed(1)))
 
 
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_cached_sampling_equals_recomputing_in_the_form_of_the_paper(top_k: int | None) -> None:
+    prior = make_prior(style="paper")
+    cached = prior.sample(64, 1.3, top_k, torch.Generator().manual_seed(7))
+    assert torch.equal(cached, sample_without_cache(prior, 64, 1.3, top_k, torch.Generator().manual_seed(7)))
+
+
 def test_every_code_of_the_own_codebook_can_be_drawn_and_no_other() -> None:
     drawn = make_prior().sample(500, temperature=3.0, generator=torch.Generator().manual_seed(0))
     for slot, block in itertools.product(range(SLOTS), range(BLOCKS)):
@@ -252,6 +260,27 @@ def test_codes_that_are_alike_start_alike() -> None:
             assert torch.corrcoef(apart)[0, 1] > 0.9  # random projections keep distances
 
 
+def test_the_form_of_the_paper_starts_as_its_code_does() -> None:
+    width = 64
+    prior = AutoregressiveTransformer(4, 3, 50, embed_dim=width, num_heads=2, num_layers=1, style="paper")
+    uniform = 3**-0.5  # the standard deviation, relative to the bound
+    attention = prior.layers[0].attention
+    assert isinstance(attention, SelfAttention)
+    for weight, bound in (
+        (prior.head, width**-0.5),
+        (prior.begin, (3 / width) ** 0.5),
+        (attention.to_query_key_value.weight, (6 / (4 * width)) ** 0.5),
+    ):
+        assert weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(uniform * bound, rel=0.2)
+    assert prior.code_embedding.std().item() == pytest.approx(1, rel=0.05)
+    assert prior.position_embedding.abs().max() <= 2
+    assert not attention.to_query_key_value.bias.any() and not attention.project.bias.any()
+    scale = prior.code_embedding.std().item(), prior.head.std().item()
+    prior.start_from(torch.randn(3, 50, 8))
+    assert (prior.code_embedding.std().item(), prior.head.std().item()) == pytest.approx(scale, rel=0.2)
+
+
 def test_codebooks_whose_codes_are_all_the_same_are_a_start_as_well() -> None:
     prior = AutoregressiveTransformer(2, 3, 4, embed_dim=8, num_heads=2, num_layers=1)
     prior.start_from(torch.ones(3, 4, 5))
@@ -300,6 +329,8 @@ def test_sizes_must_be_positive_integers(name: str) -> None:
 def test_other_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="embed_dim=18.*num_heads=4.*embed_dim=16 or 20.*num_heads from"):
         make_prior(embed_dim=18)
+    with pytest.raises(ValueError, match="unknown style 'gpt': choose one of default, paper"):
+        make_prior(style="gpt")
     for dropout in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match=rf"dropout must lie in \[0, 1\), got {dropout}"):
             make_prior(dropout=dropout)
