@@ -32,7 +32,7 @@ AUTOENCODER, PRIOR = "autoencoder steps", "prior steps"
 
 # label → the functions whose time it is; what they call and what is listed here too counts for the inner one
 PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
-    "rendering": ((run, "render"), (finish, "render")),
+    "rendering": ((run, "prepare"), (finish, "prepare")),
     AUTOENCODER: ((run, "train_autoencoder"),),
     PRIOR: ((run, "train_prior"),),
     "validation": ((autoencoder, "validation_metrics"), (prior, "validation_nll")),
