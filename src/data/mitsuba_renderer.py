@@ -46,8 +46,8 @@ def load_mitsuba() -> Any:
         ImportError: Mitsuba is not installed; one line says how to install it.
     """
     try:
-        import drjit
         import mitsuba
+        from drjit import set_thread_count
     except ImportError as error:
         raise ImportError(
             f"rendering needs Mitsuba 3 ({error}); install it with: pip install mitsuba, or the extra: svq[render]"
@@ -55,7 +55,7 @@ def load_mitsuba() -> Any:
     if mitsuba.variant() != "scalar_rgb":
         mitsuba.set_variant("scalar_rgb")
     mitsuba.set_log_level(mitsuba.LogLevel.Error)  # or it warns of numbers of samples that it rounds up
-    drjit.set_thread_count(1)
+    set_thread_count(1)
     return mitsuba
 
 
