@@ -285,9 +285,7 @@ def _check_source(data: DataConfig) -> None:
             raise ConfigError(f"data.path is missing; say where the pictures of {data.name} are, as data.path=<folder>")
         return
     if data.path is not None:
-        raise ConfigError(
-            f"data.path={data.path} is read by nothing: {data.name} is drawn; choose data=folder for files"
-        )
+        raise ConfigError(f"data.path={data.path} does not go with {data.name}, which is drawn; choose data=folder")
     for split in ("train", "val", "test"):
         if getattr(data, f"num_{split}") is None:
             raise ConfigError(f"data.num_{split}=null means all there is, but {data.name} has no end; give a number")
