@@ -2,7 +2,7 @@
 
 Legend: S objects of a scene; lengths are CLEVR's scene units, z points up and the ground is z = 0. A scene is a pure
 function of (variant, seed, split, index): it reads the random stream of scenes.py by position. The definition is
-frozen (docs/data.md): changing anything here changes every published number.
+frozen (docs/clevr_like.md): changing anything here changes every published number.
 
 Camera, lamps, jitter, the area of positions, distances, margins and the eight colours are those of CLEVR (Johnson et
 al., 2017) and its public generator; the number and size of the objects and the square view follow CLEVR-Easy and

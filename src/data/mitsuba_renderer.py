@@ -3,7 +3,7 @@
 Legend: S objects of a scene, H = W = image_size. Mitsuba's `scalar_rgb` variant with one thread: the bytes depend on
 the scene, the sizes and the machine alone. The look is CLEVR's: a grey ground, three square lamps in dim surroundings,
 objects with rounded edges, of rubber (matte, with a faint highlight) or metal (a tinted, slightly blurred mirror). The
-definition is frozen (docs/data.md), like that of the scenes.
+definition is frozen (docs/clevr_like.md), like that of the scenes.
 
 Light adds up, so each source is traced alone, which is less noisy than drawing one of them for each path. Lamps light
 matte surfaces directly only: what metal throws from a lamp onto the ground is thin and noisy, and CLEVR shows none.

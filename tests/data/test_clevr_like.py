@@ -9,11 +9,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from src.data import shards
 from src.data.catalogue import open_split
-from src.data.clevr_like import ClevrLikeDataset
+from src.data.clevr_like import ClevrLikeDataset, save_preview
 from src.data.shards import MANIFEST, read_manifest
 
 from .rendered import picture, write_rendered
@@ -107,6 +108,14 @@ def test_an_unfinished_folder_serves_the_scenes_it_has(folder):
     with pytest.raises(ValueError, match="is unfinished: it has the first 20 of 24 train scenes"):
         ClevrLikeDataset(folder, image_size=16)
     assert len(ClevrLikeDataset(folder, image_size=16, num_images=20).images) == 20
+
+
+def test_a_preview_shows_pictures_beside_their_objects(folder):
+    path = save_preview(folder, 3)
+    assert path == folder / "preview.png"
+    with Image.open(path) as preview:
+        shown = np.asarray(preview.convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(shown, axis=0)) > 500  # the pictures are noise
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"source": {}}', "{"])

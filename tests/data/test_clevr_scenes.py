@@ -9,7 +9,7 @@ from src.data import clevr_scenes as cs
 from src.data.clevr_scenes import CUBE, CYLINDER, SPHERE, VARIANTS, Scene, sample_scene
 from src.data.scenes import SPLITS
 
-CHECKSUMS = {  # docs/data.md has them too
+CHECKSUMS = {  # docs/clevr_like.md has them too
     ("easy", "train"): "07b578e56d8406a122962426379e70e31de1738032426412cef3e3a9d397a0ea",
     ("easy", "val"): "3ebcc3af31eb8a902ea70d29952b238408127e40cab000b3f833f06c8118fa02",
     ("easy", "test"): "2b2f800526ae95991928914357dfa5c52a84fccf8497a98793dddfe4614154f0",
