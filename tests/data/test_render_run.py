@@ -133,7 +133,8 @@ def test_two_workers_write_the_same_bytes(tmp_path, whole):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_killed_the_command_leaves_no_workers_and_goes_on(tmp_path):
+def test_killed_the_command_leaves_no_workers_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the command writes shards of its own size
     words = ["image_size=16", "samples=1", "num_train=600", "num_val=1", "num_test=1", "output=out", "num_workers=2"]
     line = [sys.executable, "-m", "src.render", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
