@@ -246,7 +246,7 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(override, said):
         (["model.num_slots=many"], "model.num_slots: Value 'many' of type 'str' could not be converted"),
         (["training.steps=null"], "training.steps: null is not allowed here"),
         (["model=huge"], "Could not find 'model/huge' Available options in 'model': base"),
-        (["experiment=nothing"], "Available options in 'experiment': default my_experiment"),
+        (["experiment=nothing"], "Available options in 'experiment': clevr_like_easy default"),
         (["--config-name=nothing"], "Cannot find primary config 'nothing'"),
         (["--config-name=model/base", "num_slots=2"], "begin it with `# @package _global_`"),
         (["data.name=squares"], "choose one of: shapes, multi_dsprites"),

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -145,7 +146,7 @@ def _in_order(attempt: Callable[[str], NDArray[np.uint8] | str], files: Sequence
         return
     # Spawned, because forking a process that has threads, as PyTorch does, may hang the child.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_leave_signals_to_the_parent)
+    pool = ProcessPoolExecutor(processes, context, initializer=_follow_the_parent)
     try:
         yield from pool.map(attempt, files, chunksize=CHUNK)
     except BrokenProcessPool as error:
@@ -157,8 +158,12 @@ def _in_order(attempt: Callable[[str], NDArray[np.uint8] | str], files: Sequence
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_signals_to_the_parent() -> None:
+def _follow_the_parent() -> None:
+    """In a worker: an interruption is the parent's business, and when the parent is gone, so is the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _processors() -> int:

@@ -60,17 +60,13 @@ class SysBinderFiles(ImageFolder):
         """The categorical factors with the names of their classes, in alphabetical order over all splits, and the
         continuous ones."""
         if self._kinds is None:
-            objects = [one for file in self._usable() for one in objects_beside(file)]
+            objects = [one for file in self._all_files() for one in _objects_if_any(file)]
             values: dict[str, list[Any]] = {name: [one.get(key) for one in objects] for name, key in KEYS.items()}
             self._kinds = (
                 {name: tuple(sorted(set(found))) for name, found in values.items() if _all(found, str)},
                 tuple(name for name, found in values.items() if _all(found, int, float)),
             )
         return self._kinds
-
-    def _usable(self) -> list[str]:
-        """All pictures whose scene can be read: `skip_bad` may have left others out."""
-        return [file for file in self._all_files() if os.path.isfile(scene_of(file))]
 
     @property
     def class_names(self) -> Mapping[str, tuple[str, ...]]:
@@ -89,6 +85,14 @@ class SysBinderFiles(ImageFolder):
             factors = scene_factors(scenes, *self.kinds, source=self.path, keep_hidden=True)
             self._factors = {name: torch.from_numpy(values) for name, values in factors.items()}
         return self._factors
+
+
+def _objects_if_any(picture: str) -> list[dict[str, Any]]:
+    """Those of a scene that may be left out: whoever decodes it says why."""
+    try:
+        return objects_beside(picture)
+    except (FileNotFoundError, ValueError):
+        return []
 
 
 def _all(values: Sequence[Any], *kinds: type) -> bool:

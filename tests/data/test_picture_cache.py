@@ -6,6 +6,7 @@ import functools
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,49 @@ def test_several_processes_give_the_same_pixels_in_the_same_order(tmp_path, monk
     together = kept(files, tmp_path / "together")
     assert together.kept == alone.kept and together.bad == alone.bad
     assert np.array_equal(together.pixels, alone.pixels)
+
+
+SLOW_DECODER = """
+import functools, os, sys, time
+from src.data import picture_cache
+
+def slow(path):
+    open(os.path.join(path, str(os.getpid())), "w").close()
+    time.sleep(0.05)
+    return "no picture"
+
+if __name__ == "__main__":
+    picture_cache._processors = lambda: 2
+    for _ in picture_cache._in_order(slow, [sys.argv[1]] * 20_000):
+        pass
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    (tmp_path / "script.py").write_text(SLOW_DECODER)
+    (tmp_path / "workers").mkdir()
+    line = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "workers")]
+    script = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    deadline = time.monotonic() + 100
+    while len(list((tmp_path / "workers").iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    script.kill()
+    script.wait()
+    workers = [int(path.name) for path in (tmp_path / "workers").iterdir()]
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(workers) == 2 and not any(map(is_running, workers))
 
 
 def test_worker_processes_need_no_torch():

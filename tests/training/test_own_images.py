@@ -124,3 +124,12 @@ def test_the_command_line_decodes_in_several_processes_and_trains(tmp_path):
     done = command(tmp_path, *words)
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: photos/picture_007.png: not a picture, or damaged")
+
+
+@pytest.mark.slow
+def test_of_two_processes_the_first_decodes(tmp_path):
+    write_pictures(tmp_path / "photos", 20)
+    done = command(tmp_path, "training.devices=2", "data=folder", "data.path=photos", *TINY, *ALL, "training.steps=2")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("decoding train pictures: 100%") == 1
+    assert len(list((tmp_path / "logs" / "cache").iterdir())) == 4  # train and val: pixels and index of each
