@@ -18,6 +18,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
+from src import render
 from src.configs import launch, schema
 from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
@@ -174,6 +175,17 @@ def test_every_key_is_read_by_generate(tmp_path):
     assert leaves(GenerateConfig) - seen == set()
 
 
+def test_every_key_is_read_by_render(tmp_path, capsys):
+    pytest.importorskip("mitsuba")
+    seen: set[str] = set()
+    words = [f"output={tmp_path}", "image_size=16", "samples=1", "num_train=1", "num_val=1", "num_test=1"]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = launch.to_object(compose("render", [*words, "num_workers=1"]), RenderConfig)
+    inspect.unwrap(render.main)(Recorder(config, "", seen))
+    assert leaves(RenderConfig) - seen == set()
+    assert f"data=clevr_like data.path={tmp_path}" in capsys.readouterr().out
+
+
 def test_every_key_of_the_schema_has_its_default_in_a_file():
     """... and therefore, with the schema refusing all others, the files' keys are those of the schema."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -251,7 +263,7 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(override, said):
         (["model.num_slots=many"], "model.num_slots: Value 'many' of type 'str' could not be converted"),
         (["training.steps=null"], "training.steps: null is not allowed here"),
         (["model=huge"], "Could not find 'model/huge' Available options in 'model': base"),
-        (["experiment=nothing"], "Available options in 'experiment': default my_experiment"),
+        (["experiment=nothing"], "Available options in 'experiment': clevr_like_easy default"),
         (["--config-name=nothing"], "Cannot find primary config 'nothing'"),
         (["--config-name=model/base", "num_slots=2"], "begin it with `# @package _global_`"),
         (["data.name=squares"], "choose one of: shapes, multi_dsprites"),
@@ -264,6 +276,22 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(tmp_path, words, s
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["variant=medium"], "variant=medium is unknown; choose one of: easy, hard"),
+        (["num_train=0"], "num_train=0 is out of range; it must be at least 1"),
+        (["num_worker=1"], "num_worker is not a setting; did you mean num_workers?"),
+        (["output="], "output is empty; give a path, such as output=output"),
+    ],
+)
+def test_a_mistake_in_what_to_render_is_one_line_and_code_2(tmp_path, words, said):
+    done = command("render", *words, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

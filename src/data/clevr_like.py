@@ -112,3 +112,20 @@ class ClevrLikeDataset(SceneDataset):
     def __getstate__(self) -> dict[str, Any]:
         """With the pictures, so that workers started later share them."""
         return self.prepare().__dict__
+
+
+def save_preview(folder: str | Path, count: int = 18) -> Path:
+    """Writes preview.png beside the shards: the first training scenes, each with its objects coloured; its path."""
+    from ..utils.visualization import (
+        sample_sheet,
+        save_figure,
+        segmentation_overlay,
+    )  # draws; training has no use for it
+
+    source = read_manifest(Path(folder)).source
+    dataset = ClevrLikeDataset(folder, image_size=source.image_size).first(count)
+    owner = torch.arange(VARIANTS[source.variant].max_objects + 1)[:, None, None, None]
+    masks = (dataset.instances[:, None, None] == owner).float()
+    pairs = torch.stack([dataset.images.float() / 255, segmentation_overlay(dataset.images, masks)], 1)
+    title = f"CLEVR-like scenes ({source.variant}), train split, seed {source.seed}"
+    return save_figure(sample_sheet(pairs.flatten(0, 1), title, num_samples=2 * count), Path(folder) / "preview.png")

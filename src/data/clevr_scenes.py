@@ -2,7 +2,7 @@
 
 Legend: S objects of a scene; lengths are CLEVR's scene units, z points up and the ground is z = 0. A scene is a pure
 function of (variant, seed, split, index): it reads the random stream of scenes.py by position. The definition is
-frozen (docs/data.md): changing anything here changes every published number.
+frozen (docs/clevr_like.md): changing anything here changes every published number.
 
 Camera, lamps, jitter, the area of positions, distances, margins and the eight colours are those of CLEVR (Johnson et
 al., 2017) and its public generator; the number and size of the objects and the square view follow CLEVR-Easy and
@@ -292,8 +292,8 @@ def distance(scene: Scene, k: int, rays: np.ndarray) -> np.ndarray:
             cos, sin = np.cos(scene.rotation[k]), np.sin(scene.rotation[k])
             to_cube = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
             start, rays = to_cube @ start, rays @ to_cube.T
-            near, far = (-np.sign(rays) * half - start) / rays, (np.sign(rays) * half - start) / rays
-            enter, leave = near.max(1), far.min(1)
+            planes = np.sort([(-half - start) / rays, (half - start) / rays], 0)
+            enter, leave = planes[0].max(1), planes[1].min(1)
         else:
             axes = 3 if scene.shape[k] == SPHERE else 2  # a cylinder is a circle seen from above
             a, b = np.sum(rays[:, :axes] ** 2, 1), rays[:, :axes] @ start[:axes]

@@ -3,7 +3,7 @@
 Legend: S objects of a scene, H = W = image_size. Mitsuba's `scalar_rgb` variant with one thread: the bytes depend on
 the scene, the sizes and the machine alone. The look is CLEVR's: a grey ground, three square lamps in dim surroundings,
 objects with rounded edges, of rubber (matte, with a faint highlight) or metal (a tinted, slightly blurred mirror). The
-definition is frozen (docs/data.md), like that of the scenes.
+definition is frozen (docs/clevr_like.md), like that of the scenes.
 
 Light adds up, so each source is traced alone, which is less noisy than drawing one of them for each path. Lamps light
 matte surfaces directly only: what metal throws from a lamp onto the ground is thin and noisy, and CLEVR shows none.
@@ -46,8 +46,8 @@ def load_mitsuba() -> Any:
         ImportError: Mitsuba is not installed; one line says how to install it.
     """
     try:
-        import drjit
         import mitsuba
+        from drjit import set_thread_count
     except ImportError as error:
         raise ImportError(
             f"rendering needs Mitsuba 3 ({error}); install it with: pip install mitsuba, or the extra: svq[render]"
@@ -55,7 +55,7 @@ def load_mitsuba() -> Any:
     if mitsuba.variant() != "scalar_rgb":
         mitsuba.set_variant("scalar_rgb")
     mitsuba.set_log_level(mitsuba.LogLevel.Error)  # or it warns of numbers of samples that it rounds up
-    drjit.set_thread_count(1)
+    set_thread_count(1)
     return mitsuba
 
 
