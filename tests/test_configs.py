@@ -27,6 +27,7 @@ from src.data import catalogue, clevr_scenes
 from src.models import backbone, slot_attention, slot_decoder, svq_model, transformer_decoder
 from src.models.catalogue import MODELS
 from src.training import finish, run, schedule
+from src.training.build import check_sizes
 from src.training.checkpoint import BEST, LAST, find_resume
 from src.training.run import train
 from src.training.sampling import write_samples
@@ -253,6 +254,20 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(override, said):
     with pytest.raises(ConfigError) as error:
         tiny_config(override)
     assert said in str(error.value)
+    assert error.value.exit_code == 2 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data=sprites", "data.background=random"], "background='random' is unknown; choose one of: black, textured"),
+        (["data=sprites", "data.max_shapes=2"], "max_shapes=2 is out of range; use an integer from 3 to 4"),
+        (["data.background=textured"], "background='textured' is unknown; choose one of: black, random"),
+    ],
+)
+def test_a_value_that_the_data_set_lacks_is_found_before_training(overrides, said):
+    with pytest.raises(ConfigError, match=re.escape(said)) as error:
+        check_sizes(tiny_config(*overrides))
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
 
 
