@@ -23,19 +23,19 @@ from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
 from src.configs.schema import GenerateConfig, RenderConfig, TrainConfig
 from src.data import catalogue, clevr_scenes
-from src.models import slot_attention, slot_decoder
+from src.models import backbone, slot_attention, slot_decoder, svq_model, transformer_decoder
 from src.models.catalogue import MODELS
-from src.training import finish, run
+from src.training import finish, run, schedule
 from src.training.checkpoint import BEST, LAST, find_resume
 from src.training.run import train
 from src.training.sampling import write_samples
 from src.utils import precision
 
-from .training.tiny import CONFIGS, TINY, in_folder, tiny_config
+from .training.tiny import CONFIGS, NEEDED, TINY, in_folder, tiny_config
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
-ON_FILES = {"clevr_like_easy"}  # tests/training/test_clevr_like.py
+ON_FILES = {"clevr_like_easy", "nlotm_clevr"}  # tests/training/test_clevr_like.py
 DEFAULTS = {  # which experiment=default trains
     f"{group}={name}"
     for entry in yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))["defaults"]
@@ -80,7 +80,8 @@ def test_every_experiment_composes_alike_as_primary_and_as_option(experiment):
 
 @pytest.mark.parametrize("words", [f"experiment={name}" for name in EXPERIMENTS if name not in ON_FILES] + OPTIONS)
 def test_every_config_trains_two_steps(tmp_path, words):
-    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, words), Invocation(tmp_path / "run"))
+    config = tiny_config(*in_folder(tmp_path), *TWO_STEPS, words, *NEEDED.get(words, ()))
+    train(config, Invocation(tmp_path / "run"))
     assert (tmp_path / "checkpoints" / BEST).exists()
 
 
@@ -89,11 +90,17 @@ def test_every_config_trains_two_steps(tmp_path, words):
     [
         *("data.background=random", "model.decoder=cnn", "model.slot_init=learned", "model.code_dim=3"),
         *("model.quantize_at=every", "precision=float32", "precision=bf16", "data.num_workers=1"),
-        "training.commitment_loss_weight=null",
+        *("training.commitment_loss_weight=null", "model.slot_init=learned_noisy", "model.decoder=transformer"),
+        *("model.bottleneck=none", "model.bottleneck=prototypes", "model.backbone=paper", "model.implicit=false"),
+        *("model.salience=false", "model.inhibition=0", "training.schedule=half_life", "training.clip_norm=max"),
+        *("training.decoder_learning_rate=0.01", "training.prior.style=paper"),
     ],
 )
 def test_every_choice_trains_two_steps(tmp_path, override):
-    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, override), Invocation(tmp_path / "run"))
+    words = (override, *NEEDED.get(override, ()))
+    if override == "model.decoder=transformer":
+        words = (*words, "model.num_starts=1", "training.dvae_learning_rate=0.01")
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, *words), Invocation(tmp_path / "run"))
 
 
 def test_choices_and_arguments_are_those_of_the_code():
@@ -103,6 +110,8 @@ def test_choices_and_arguments_are_those_of_the_code():
     assert tuple(clevr_scenes.VARIANTS) == schema.CLEVR_VARIANTS
     assert schema.DECODERS == slot_decoder.DECODERS
     assert schema.SLOT_INITS == slot_attention.SLOT_INITS and schema.QUANTIZE_AT == slot_attention.QUANTIZE_AT
+    assert schema.BOTTLENECKS == svq_model.BOTTLENECKS and schema.BACKBONES == backbone.BACKBONES
+    assert schema.PRIOR_STYLES == transformer_decoder.STYLES and schema.SCHEDULES == schedule.SCHEDULES
     assert schema.DEVICES == precision.DEVICES and schema.PRECISIONS == precision.PRECISIONS
     assert tuple(MODELS) == schema.MODELS
     arguments = {kind: list(inspect.signature(model).parameters) for kind, model in MODELS.items()}

@@ -30,7 +30,7 @@ class Measurement:
 def measure(
     ours: Call,
     rounds: int,
-    peer: Call | None = None,
+    peer: Call | float | None = None,
     precision: str = "float32",
     images: int | None = None,
     peer_images: int | None = None,
@@ -41,15 +41,18 @@ def measure(
     """Times `ours`, `peer` and the hardware in turn.
 
     Args:
-        peer: the same work done by another; or other work, compared by the image.
+        peer: the same work done by another, or other work, compared by the image; or the seconds that the other is
+            known to take, on a machine like this one.
         images, peer_images: of one call; the peer's are as many where nothing else is said.
         hardware: what to take the share of: a matrix product of this precision where nothing is said.
         work: of one call, in the hardware's unit: the counted FLOP of its products where nothing is said.
     """
     hardware = MatrixProduct(precision) if hardware is None else hardware
     work = count_flop(ours) if work is None else work
-    calls: dict[str, Call] = {"ours": ours, "hardware": hardware} | ({} if peer is None else {"peer": peer})
+    calls: dict[str, Call] = {"ours": ours, "hardware": hardware} | ({"peer": peer} if callable(peer) else {})
     seconds = interleave(calls, rounds)
+    if isinstance(peer, float):
+        seconds["peer"] = [peer] * rounds
     rates = [hardware.work / each for each in seconds["hardware"]]
     times_faster = None
     if peer is not None:

@@ -7,8 +7,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 Call = Callable[[], object]
 
@@ -59,6 +61,20 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> Spread:
 
 def count_flop(call: Call) -> int:
     """Floating-point operations of the matrix products and convolutions in one call, backward passes included."""
-    with FlopCounterMode(display=False) as counter:
+    with _FlopCounter() as counter:
         call()
-    return counter.get_total_flops()
+    return counter.flop
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Adds up PyTorch's own formulas. Its `FlopCounterMode` also follows modules, which fails where only part of a
+    forward pass wants gradients."""
+
+    flop = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flop += formula(*args, **(kwargs or {}), out_val=out)
+        return out

@@ -102,7 +102,7 @@ class SemanticVectorQuantizer(nn.Module):
             if self.training:
                 self._fill(seen)
             codes = self._nearest(flat).T.reshape(blocks.shape[:-1])
-            to_nearest = self._lookup(codes) - blocks
+            to_nearest = self._lookup(codes).sub_(blocks)
             commitment = to_nearest.square().mean()
             share = blocks.new_ones(())  # of the way to its code that each block goes
             if self.training:

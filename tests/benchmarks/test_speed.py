@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,13 @@ import torch
 
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.data_loading import measure_loading
-from benchmarks.speed.hardware import MatrixProduct
+from benchmarks.speed.hardware import MatrixProduct, MemoryCopy
 from benchmarks.speed.measurement import measure
 from benchmarks.speed.memory import peak_memory
 from benchmarks.speed.quantizer import measure_quantizer
 from benchmarks.speed.rows import ROWS, Row
 from benchmarks.speed.slot_attention import measure_slot_attention
-from benchmarks.speed.timing import count_flop, interleave
+from benchmarks.speed.timing import Spread, count_flop, interleave
 from benchmarks.speed.train_step import start
 
 from ..training.tiny import TINY
@@ -36,23 +37,28 @@ TINY_ROWS = (
 )
 
 
-def test_functions_take_turns_and_quick_ones_run_several_times() -> None:
-    called: list[str] = []
+class Clock:
+    """A clock that only its own calls move on."""
 
-    def sleeper(name: str, seconds: float):
-        def sleep() -> None:
-            called.append(name)
-            time.sleep(seconds)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.called = 0.0, []
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
-        return sleep
+    def call(self, name: str, seconds: float) -> Callable[[], None]:
+        def take_time() -> None:
+            self.called.append(name)
+            self.now += seconds
 
-    seconds = interleave({"slow": sleeper("slow", 0.02), "quick": sleeper("quick", 0.002)}, rounds=2, at_least=0.01)
-    assert called[:4] == ["slow", "slow", "quick", "quick"]  # before the rounds
-    turns = [name for name, before in zip(called[4:], [None, *called[4:]], strict=False) if name != before]
-    assert turns == ["slow", "quick", "slow"]  # the second round begins with the quick one
-    assert called[4:].count("slow") == 2 and 4 <= called[4:].count("quick") <= 10
-    assert all(0.02 <= each < 0.2 for each in seconds["slow"])
-    assert all(0.002 <= each < 0.02 for each in seconds["quick"])
+        return take_time
+
+
+def test_functions_take_turns_and_quick_ones_run_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    seconds = interleave({"slow": clock.call("slow", 2.0), "quick": clock.call("quick", 0.25)}, rounds=2, at_least=1.0)
+    before, rounds = clock.called[:4], clock.called[4:]
+    assert before == ["slow", "slow", "quick", "quick"]
+    assert rounds == ["slow", *["quick"] * 4, *["quick"] * 4, "slow"]  # the second round begins with the other
+    assert seconds == {"slow": [2.0, 2.0], "quick": [0.25, 0.25]}
 
 
 def test_products_are_counted_forward_and_backward() -> None:
@@ -61,14 +67,45 @@ def test_products_are_counted_forward_and_backward() -> None:
     assert count_flop(lambda: (left @ right).sum().backward()) == 3 * 2 * 3 * 4 * 5
 
 
-def test_a_product_measured_against_itself() -> None:
-    product, other = MatrixProduct("float32", 128), MatrixProduct("float32", 128)
-    found = measure(product, 5, peer=other, images=10, peer_images=5, hardware=MatrixProduct("float32", 128))
-    assert found.work == 2 * 128**3
-    assert found.share.median == pytest.approx(1, rel=0.5)
-    assert found.times_faster is not None
-    assert found.times_faster.median == pytest.approx(2, rel=0.5)  # the other makes half as many images in that time
-    assert found.images_per_second == pytest.approx(10 / found.seconds.median)
+def test_a_convolution_is_counted_where_only_part_wants_a_gradient() -> None:
+    convolution = torch.nn.Conv2d(2, 3, 5, padding=2)
+    image = torch.randn(1, 2, 8, 8)
+
+    def call() -> None:
+        with torch.no_grad():
+            convolution(image)
+        convolution(image).sum().backward()  # the image wants none: once more for the weights
+
+    assert count_flop(call) == 3 * 2 * (3 * 8 * 8) * (2 * 5 * 5)
+
+
+def test_shares_and_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    hardware = MatrixProduct("float32", 4)
+    monkeypatch.setattr(MatrixProduct, "__call__", lambda _: clock.call("hardware", 2.0)())
+    found = measure(
+        clock.call("ours", 5.0),
+        rounds=3,
+        peer=clock.call("peer", 20.0),
+        images=10,
+        peer_images=5,
+        hardware=hardware,
+        work=64,
+    )
+    assert hardware.work == 2 * 4**3 and found.hardware_rate == Spread(64, 64, 64)
+    assert found.share == Spread(0.2, 0.2, 0.2)  # 64 FLOP take the hardware 1 s and us 5
+    assert found.times_faster == Spread(8, 8, 8)  # four times as long for half of the images
+    assert found.images_per_second == 2
+    known = measure(clock.call("ours", 5.0), rounds=3, peer=12.5, hardware=hardware, work=64)
+    assert known.times_faster == Spread(2.5, 2.5, 2.5)
+
+
+def test_the_hardware_does_the_work_that_it_says() -> None:
+    product, copy = MatrixProduct("bf16", 8), MemoryCopy(64)
+    assert product.work == count_flop(product)
+    torch.testing.assert_close(product.out, product.left @ product.right)
+    copy()
+    assert copy.target.equal(torch.ones(64, dtype=torch.uint8)) and copy.work == 128
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say")

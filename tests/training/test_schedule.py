@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from src.training.schedule import learning_rate_at, ramp
+from src.training.schedule import gumbel_temperature_at, learning_rate_at, ramp
 
 
 def rates(total: int, warmup: int, peak: float = 2.0) -> list[float]:
@@ -28,3 +28,16 @@ def test_every_step_learns_whatever_the_lengths():
 def test_ramp_rises_in_a_straight_line_and_stays():
     assert [ramp(step, 2, 4) for step in range(6)] == [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
     assert ramp(0, 0, 0) == ramp(5, 9, 3) == 1.0
+
+
+def test_a_half_life_counts_from_the_first_step_and_multiplies_the_warm_up():
+    rate = [learning_rate_at(step, peak=2.0, warmup_steps=4, total_steps=9, half_life=3) for step in range(9)]
+    assert rate[0] == pytest.approx(0.5) and rate[3] == pytest.approx(1.0)
+    assert rate[6] / rate[3] == pytest.approx(0.5)
+
+
+def test_the_temperature_falls_as_half_a_cosine_and_stays():
+    tau = [gumbel_temperature_at(step, start=1.0, end=0.1, steps=10) for step in range(13)]
+    assert tau[0] == 1.0 and tau[5] == pytest.approx(0.55) and tau[10:] == [0.1] * 3
+    assert tau == sorted(tau, reverse=True)
+    assert gumbel_temperature_at(0, start=1.0, end=0.1, steps=0) == 0.1

@@ -16,6 +16,8 @@ TINY = (
     *("data.image_size=16", "data.max_shapes=3", "data.num_train=24", "data.num_val=8", "data.num_test=8"),
     *("model.num_slots=3", "model.num_iterations=1", "model.slot_size=8", "model.hidden_dim=8"),
     *("model.num_codebooks=2", "model.codebook_size=8", "model.code_dim=4"),
+    *("model.feature_dim=8", "model.slot_mlp_dim=16"),  # what they are anyway, but in the paper's model
+    *("model.vocab_size=16", "model.decoder_layers=1", "model.decoder_heads=2"),
     *("training.steps=6", "training.batch_size=4", "training.warmup_steps=2", "training.log_every=2"),
     *("training.sketch_steps=2", "training.quantize_from=1", "training.quantize_by=3"),
     *("training.eval_every=3", "training.image_every=3", "training.checkpoint_every=2"),
@@ -24,6 +26,21 @@ TINY = (
     *("visualization.num_images=2", "visualization.num_samples=4", "visualization.dpi=40"),
     *("evaluation.enabled=false", "device=cpu"),
 )
+
+# What some configs need besides, by a word that chooses them.
+PAPER = ("data.image_size=64",)  # the smallest the paper's encoder has
+WITHOUT_CODES = ("training.prior.steps=0",)
+NEEDED = {
+    "experiment=nlotm_sprites": PAPER,
+    "experiment=sysbinder": (*PAPER, *WITHOUT_CODES),
+    "experiment=slot_attention": WITHOUT_CODES,
+    "model=nlotm": PAPER,
+    "model=sysbinder": (*PAPER, *WITHOUT_CODES),
+    "model=slot_attention": WITHOUT_CODES,
+    "model.bottleneck=none": WITHOUT_CODES,
+    "model.bottleneck=prototypes": WITHOUT_CODES,
+    "model.backbone=paper": PAPER,
+}
 
 
 def tiny_config(*overrides: str, config_name: str = "train") -> TrainConfig:
