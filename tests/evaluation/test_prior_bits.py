@@ -38,6 +38,13 @@ def test_the_order_given_and_a_shuffled_one() -> None:
     assert prior_bits_per_code(prior, codes, seed=0, batch_size=7) == bits
 
 
+def test_patches_have_their_places_and_are_not_shuffled() -> None:
+    codes = torch.arange(3).view(1, 3, 1).expand(5, -1, 2)
+    whole = prior_bits_per_code(Sorted(4), codes)
+    bits = prior_bits_per_code(Sorted(4), codes, shuffle=False)
+    assert bits == {**whole, "shuffled": None}
+
+
 def test_a_prior_without_knowledge_costs_log2_k() -> None:
     prior = AutoregressiveTransformer(3, 2, 8, embed_dim=16, num_heads=2, num_layers=1)
     nn.init.zeros_(prior.head)

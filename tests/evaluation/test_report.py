@@ -13,6 +13,7 @@ from src.evaluation import attribute_training
 from src.evaluation.codes import factor_labels
 from src.evaluation.passes import run_model
 from src.evaluation.report import code_scores, evaluate_model, reconstruction_scores, segmentation_scores
+from src.models.catalogue import make_model
 from src.models.svq_model import SVQ
 
 
@@ -128,12 +129,44 @@ def test_everything_is_scored_and_fits_into_json(svq: SVQ) -> None:
 
 
 def test_without_a_prior_the_rest_is_scored(svq: SVQ) -> None:
-    plain = SVQ(**{name: value for name, value in svq.config.items() if name != "prior"})
+    plain = SVQ(**{name: value for name, value in svq.config.items() if name not in ("kind", "prior")})
     scores = evaluate_model(plain, data("train"), data("test"), progress=False)
     assert scores["prior"] is None
     assert scores["generation"]["n"] == 1000 and scores["generation"]["share"] < 0.5  # random codes
     assert any("no" in line and "prior" in line for line in scores["notes"])
     assert scores["reconstruction"]["mse"] > 0
+
+
+@pytest.mark.parametrize("kind", ["vqvae", "dvae"])
+def test_a_model_without_slots_is_scored_where_it_can_be(kind: str) -> None:
+    torch.manual_seed(0)
+    model = make_model(kind, {"image_size": 32, "codebook_size": 8, "code_dim": 4, "hidden_dim": 8, "vocab_size": 8})
+    prior = model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
+    scores = evaluate_model(model, data("train", 6), data("test", 6), num_generated=4, progress=False)
+    json.dumps(scores, allow_nan=False)
+    assert scores["reconstruction"]["mse"] > 0 and scores["reconstruction"]["well_formed"]["n"] == 6
+    assert scores["generation"]["n"] == 4
+    assert scores["prior"]["shuffled"] is None and scores["prior"]["n_codes"] == 6 * prior.num_slots
+    assert [scores[part] for part in ("segmentation", "readout", "blocks", "codebooks")] == [None] * 4
+    assert scores["notes"] == [
+        "segmentation, readout, blocks, codebooks: the model has no slots to compare with the objects of shapes",
+        "prior: patches have one order only, so no shuffled one is scored",
+    ]
+
+
+def test_a_model_without_codes_is_scored_where_it_can_be() -> None:
+    torch.manual_seed(0)
+    model = SVQ(image_size=32, num_slots=3, slot_size=16, num_codebooks=1, hidden_dim=16, bottleneck="none")
+    scores = evaluate_model(model, data("train"), data("test"), progress=False)
+    json.dumps(scores, allow_nan=False)
+    assert scores["segmentation"]["miou"] is not None and scores["readout"] is not None
+    assert [scores[part] for part in ("blocks", "codebooks", "prior", "generation")] == [None] * 4
+    expected = {
+        "blocks, codebooks: the model has no codes",
+        "prior: the model has no codes to learn one of",
+        "generation: the model has no codes to draw scenes from",
+    }
+    assert expected <= set(scores["notes"])
 
 
 def test_scenes_of_one_object_have_no_fg_ari_and_say_so(svq: SVQ) -> None:

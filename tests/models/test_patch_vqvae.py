@@ -21,7 +21,7 @@ def test_codes_and_pixels_are_in_raster_order() -> None:
     def centre(changed: torch.Tensor) -> tuple[float, float]:
         """Of the patches (16, 16) that changed; they lie around the one that was meant."""
         rows, columns = changed.nonzero().unbind(1)
-        assert 0 < rows.min() and rows.max() < 15 and 0 < columns.min() and columns.max() < 15
+        assert rows.min() > 0 and rows.max() < 15 and columns.min() > 0 and columns.max() < 15
         return float(rows.min() + rows.max()) / 2, float(columns.min() + columns.max()) / 2
 
     image = torch.rand(1, 3, 128, 128)

@@ -10,8 +10,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src.configs.errors import CommandError, ConfigError
 from src.configs.launch import Invocation
+from src.models.catalogue import make_model
+from src.models.code_model import CodeModel
 from src.models.svq_model import SVQ
 from src.training import run
+from src.training.autoencoder import set_ramps
 from src.training.checkpoint import BEST, FINISHED, LAST, load_checkpoint
 from src.training.run import train
 
@@ -38,6 +41,36 @@ def test_results_tell_what_made_them(finished):
 def test_pictures_are_saved(finished):
     for name in ("reconstructions", "masks", "codebook_use", "samples"):
         assert (finished / "run" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "pictures"),
+    [
+        (["model=vqvae"], {"reconstructions", "codebook_use", "samples"}),
+        (["model=dvae", "model.vocab_size=16"], {"reconstructions", "codebook_use", "samples"}),
+        (["model.bottleneck=none", "training.prior.steps=0"], {"reconstructions", "masks"}),
+    ],
+)
+def test_models_without_slots_or_codes_show_what_they_have(tmp_path, words, pictures):
+    train(tiny_config(*in_folder(tmp_path), *words), Invocation(tmp_path / "run"))
+    assert {path.stem for path in (tmp_path / "run").glob("*.png")} == pictures
+    tags = EventAccumulator(str(tmp_path / "run")).Reload().Tags()
+    assert set(tags["images"]) == pictures - {"codebook_use"}
+    histograms = {"autoencoder_codes/block_1/codes"} if "codebook_use" in pictures else set()
+    assert set(tags["histograms"]) == histograms
+    for name in (BEST, LAST):
+        model = CodeModel.from_checkpoint(tmp_path / "checkpoints" / name)
+        assert (model.prior is not None) == ("samples" in pictures)
+
+
+def test_the_temperature_of_the_tokens_falls_while_the_autoencoder_learns():
+    model = make_model("dvae", {"image_size": 16, "vocab_size": 8})
+    settings = tiny_config("training.gumbel.start=2", "training.gumbel.end=0.5", "training.gumbel.steps=10").training
+    seen = []
+    for step in (0, 5, 10, 20):
+        set_ramps(model, settings, step)
+        seen.append(model.dvae.tau)
+    assert seen == pytest.approx([2.0, 1.25, 0.5, 0.5])
 
 
 def test_tensorboard_shows_scalars_pictures_and_codebooks(finished):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from src.utils import visualization
 from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save
 
 from .tiny import CONFIGS, tiny_config
+
+ROOT = Path(__file__).parents[2]
 
 
 def generate(tmp_path: Path, *overrides: str) -> list[Path]:
@@ -83,6 +87,21 @@ def test_top_k_of_one_draws_the_likeliest_code_only(tmp_path, checkpoint):
 def test_arguments_out_of_range(tmp_path, checkpoint, override, said):
     with pytest.raises(ConfigError, match=said):
         generate(tmp_path, checkpoint, override)
+
+
+@pytest.mark.parametrize("kind", ["vqvae", "dvae"])
+def test_models_of_every_kind_are_loaded_wherever_they_are_asked_for(tmp_path, kind):
+    model = make_model(tiny_config(f"model={kind}", "model.vocab_size=8").model)
+    model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
+    path = write(tmp_path / "model.pth", model)
+    _, listing = generate(tmp_path, f"checkpoint={path}")
+    content = json.loads(listing.read_text())
+    assert content["shape"] == [5, model.num_slots, 1]
+    assert 0 <= torch.tensor(content["codes"]).min() <= torch.tensor(content["codes"]).max() < model.codebook_size
+    # Nothing else was imported there that would know the kinds.
+    code = f"from src.models.code_model import CodeModel; print(CodeModel.from_checkpoint({str(path)!r}).kind)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == kind, done.stderr
 
 
 def test_a_model_without_a_prior(tmp_path):

@@ -91,6 +91,17 @@ def test_reconstruction_grid_shows_every_pixel_of_every_picture(tmp_path, dpi):
             np.testing.assert_array_equal(found, as_bytes(tensor[column]))
 
 
+def test_reconstruction_grid_of_a_model_without_slots():
+    images, recons, masks, slot_images = scene_tensors()
+    figure = reconstruction_grid(images, recons)
+    assert_nothing_cut(figure)
+    assert len(figure.images) == 2 * 3
+    assert {"input", "reconstruction"} <= set(texts(figure)) and "segmentation" not in texts(figure)
+    for given in ({"masks": masks}, {"slot_images": slot_images}):
+        with pytest.raises(ValueError, match="one of masks and slot_images was None"):
+            reconstruction_grid(images, recons, **given)
+
+
 @pytest.mark.parametrize(("slots", "batch"), [(1, 8), (1, 1), (8, 2)])
 def test_reconstruction_grid_labels_every_row_and_cuts_nothing(slots, batch):
     figure = reconstruction_grid(*scene_tensors(batch=batch, slots=slots))
