@@ -10,6 +10,7 @@ from src.training.checkpoint import AUTOENCODER, PRIOR
 
 from .data_loading import measure_loading
 from .measurement import Measurement
+from .paper_model import OFFICIAL_STEP, STEP_OF_THE_PAPER, measure_decoding, measure_sampling
 from .quantizer import measure_quantizer
 from .slot_attention import measure_slot_attention
 from .train_step import measure_step
@@ -51,6 +52,27 @@ ROWS = (
     ),
     Row("autoencoder_step", "training step of the default autoencoder", partial(measure_step, name=AUTOENCODER)),
     Row("prior_step", "training step of the default prior", partial(measure_step, name=PRIOR)),
+    Row(
+        "paper_step",
+        "training step of the paper's model: 128 px, batch 4",
+        partial(measure_step, name=AUTOENCODER, settings=STEP_OF_THE_PAPER, peer=OFFICIAL_STEP, most_rounds=3),
+        against="the official code, on another machine",
+        bar="≥ 3 images/s, or ≥ 40 % of the matrix product; ≤ 3.5 GB",
+    ),
+    Row(
+        "paper_decoding",
+        "images painted by the paper's decoder: 1,024 tokens each, 8 at once",
+        partial(measure_decoding, most_rounds=3),
+        against="the official code (one image), on another machine",
+        bar="≥ 25 ×",
+    ),
+    Row(
+        "paper_sampling",
+        "8 scenes of 64 codes drawn from the paper's prior",
+        measure_sampling,
+        against="the whole prefix anew for each code, as the official code does",
+        bar="≥ 5 ×",
+    ),
     Row(
         "loading",
         "batches of 64×64 pictures in memory, gathered by the training process",

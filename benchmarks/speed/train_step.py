@@ -87,13 +87,21 @@ def make_steps(name: str, *settings: str) -> None:
             training.step()
 
 
-def measure_step(rounds: int, name: str, settings: tuple[str, ...] = ()) -> Measurement:
-    """A step of the phase `name`, in the precision that the settings choose."""
+def measure_step(
+    rounds: int, name: str, settings: tuple[str, ...] = (), peer: float | None = None, most_rounds: int | None = None
+) -> Measurement:
+    """A step of the phase `name`, in the precision that the settings choose.
+
+    Args:
+        peer: seconds of such a step elsewhere.
+        most_rounds: for a step of many seconds.
+    """
     training = start(name, *settings)
     with reproducible():
         return measure(
             training.step,
-            rounds,
+            min(rounds, most_rounds or rounds),
+            peer=peer,
             precision=training.precision,
             images=training.batch_size,
             peak_memory=peak_memory(f"{__name__}:{make_steps.__name__}", name, *settings),
