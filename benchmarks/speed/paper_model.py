@@ -1,8 +1,8 @@
 """The paper's model: what its official code takes, and the same work done here.
 
 The official code was timed once, in float32 with two threads, on two cores of an Intel Xeon (Sapphire Rapids); it is no
-part of this project, so it is not timed again beside ours. On another machine ratios to those times say little: the share
-of the matrix product does, and sampling is compared with the official way of sampling, written out here.
+part of this project, so it is not timed again beside ours. On another machine ratios to those times say little: the
+share of the matrix product does, and sampling is compared with the official way of sampling, written out here.
 """
 
 from __future__ import annotations
