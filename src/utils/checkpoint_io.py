@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 FORMAT = "svq"
-VERSION = 1
+VERSION = 2  # raise it when older files no longer fit
 
 
 def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
