@@ -75,8 +75,9 @@ def command(module: str, *words: str, cwd: Path = ROOT, timeout: int = 280) -> s
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_alike_as_primary_and_as_option(experiment):
-    as_option = tiny_config(f"experiment={experiment}")
-    as_primary = tiny_config(config_name=f"experiment/{experiment}")
+    needed = NEEDED.get(f"experiment={experiment}", ())
+    as_option = tiny_config(f"experiment={experiment}", *needed)
+    as_primary = tiny_config(*needed, config_name=f"experiment/{experiment}")
     assert as_option == as_primary
 
 
@@ -153,12 +154,14 @@ def test_every_key_is_read_by_a_run(tmp_path, monkeypatch):
     seen: set[str] = set()
     scores = {"arrays": {"block_factor": None, "code_counts": None}}
     monkeypatch.setattr(finish, "evaluate_model", lambda *_, **__: scores)
-    config = tiny_config(*in_folder(tmp_path), *TWO_STEPS, "evaluation.enabled=true")
-    plain = launch.plain(config)
-    for module in ("run", "session"):
-        monkeypatch.setattr(f"src.training.{module}.plain", lambda _: plain)
     monkeypatch.setattr("src.training.build.fields", lambda recorder: fields(recorder._config))
-    train(Recorder(config, "", seen), Invocation(tmp_path / "run"))
+    # The paper's decoder has settings of its own.
+    for words in ((), ("model.decoder=transformer", "model.num_starts=1", "training.schedule=half_life")):
+        config = tiny_config(*in_folder(tmp_path), *TWO_STEPS, "evaluation.enabled=true", *words)
+        plain = launch.plain(config)
+        for module in ("run", "session"):
+            monkeypatch.setattr(f"src.training.{module}.plain", lambda _, plain=plain: plain)
+        train(Recorder(config, "", seen), Invocation(tmp_path / "run"))
     # Hydra itself reads what names the folder of the run.
     hydra = yaml.safe_load((CONFIGS / "config.yaml").read_text())["hydra"]
     seen |= set(re.findall(r"\$\{(\w+)\}", str(hydra)))

@@ -158,7 +158,7 @@ def test_attention_is_shared_out_among_the_slots() -> None:
     assert found.attention.min() >= 0 and found.attention.max() <= 1
     torch.testing.assert_close(found.attention.sum(dim=1), torch.ones(BATCH, LENGTH))
     assert (found.attention.sum(dim=2) - 1).abs().max() > 0.1  # over slots, not over inputs
-    assert found.codes is None and found.commitment is None
+    assert found.codes is None and found.commitment == 0
     assert torch.equal(found.quantized, found.slots)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.models.slot_decoder import DECODERS, SVQDecoder
+from src.models.slot_decoder import DECODERS, SVQDecoder, losses_only
 from src.models.spatial_broadcast_decoder import SpatialBroadcastDecoder
 
 BATCH, SLOTS, DIM, CHANNELS, SIZE = 2, 4, 8, 3, 16
@@ -24,7 +24,8 @@ def make_decoder(decoder: str, **changes: object) -> SVQDecoder:
     return SVQDecoder(**{**sizes, **changes})
 
 
-both = pytest.mark.parametrize("decoder", DECODERS)
+PAINTERS = tuple(name for name in DECODERS if name != "transformer")  # slots paint, each its own picture
+both = pytest.mark.parametrize("decoder", PAINTERS)
 
 
 @both
@@ -161,6 +162,27 @@ def test_other_wrong_arguments() -> None:
         make_decoder("unet")
     with pytest.raises(ValueError, match="hidden_dim=10 is not a multiple of 4: choose hidden_dim=8 or 12$"):
         make_decoder("cross_attention", hidden_dim=10)
-    for decoder in DECODERS:
+    for decoder in PAINTERS:
         with pytest.raises(ValueError, match="image_size=20 is not a multiple of 8: choose image_size=16 or 24$"):
             make_decoder(decoder, image_size=20)
+
+
+# ---------------------------------------------------------------- the transformer decoder
+
+
+def test_the_transformer_gives_losses_where_it_is_given_the_image_and_paints_outside_training_only() -> None:
+    torch.manual_seed(0)
+    sizes = {"num_blocks": 2, "embed_dim": 8, "vocab_size": 12, "num_layers": 1, "num_heads": 2, "dropout": 0.0}
+    decoder = SVQDecoder(8, 8, 3, 16, 3, "transformer", **sizes)
+    slots, image = torch.randn(2, 3, 8), torch.rand(2, 3, 16, 16)
+    learning = decoder(slots, image)
+    assert learning.recon is None and learning.masks is None and learning.losses is not None
+    assert {name: value.shape for name, value in learning.losses.items()} == {"dvae_loss": (), "token_loss": ()}
+    decoder.eval()
+    painted = decoder(slots)
+    assert painted.losses is None and painted.recon is not None and painted.recon.shape == (2, 3, 16, 16)
+    assert torch.equal(painted.recon, decoder(slots, image).recon)  # from the slots alone
+    with losses_only(decoder):
+        assert decoder(slots, image).recon is None
+    assert decoder(slots, image).recon is not None
+    assert decoder.centres(slots) is None

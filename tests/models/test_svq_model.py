@@ -326,7 +326,7 @@ def test_init_prior_returns_the_prior_in_the_mode_of_the_model() -> None:
     assert model.prior is None and model.config["prior"] is None
     prior = model.init_prior(**PRIOR)
     assert model.prior is prior and not prior.training
-    assert model.config["prior"] == PRIOR
+    assert model.config["prior"] == {**PRIOR, "style": "default"}
     assert any(name.startswith("prior.") for name in model.state_dict())
     assert set(prior.parameters()) <= set(model.parameters())
 
@@ -571,3 +571,76 @@ def test_other_wrong_arguments() -> None:
         make_model(commitment_cost=-1)
     with pytest.raises(ValueError, match="embed_dim=16.*num_heads=3"):
         make_model().init_prior(embed_dim=16, num_heads=3)
+
+
+# ---------------------------------------------------------------- the paper's decoder, other bottlenecks
+
+
+def tokens_model(**changes: object) -> SVQ:
+    """One that writes tokens, as the paper's, and quantizes in every iteration."""
+    sizes = {"vocab_size": 9, "decoder_layers": 1, "decoder_heads": 2, "decoder_dropout": 0.0, "feature_dim": 8}
+    return make_model(decoder="transformer", quantize_at="every", implicit=False, **{**sizes, **changes})
+
+
+def test_the_loss_of_the_tokens_reaches_the_encoder_and_that_of_the_dvae_does_not() -> None:
+    model, image = tokens_model(), images()
+    outputs = model(image)
+    assert "recon" not in outputs and outputs["masks"].shape == (BATCH, SLOTS, 1, SIZE, SIZE)
+    assert torch.allclose(outputs["masks"].sum(dim=1), torch.ones(1))
+    loss, terms = model.compute_loss(image, outputs, commitment_loss_weight=0.5)
+    assert terms["loss"] == pytest.approx(
+        terms["dvae_loss"] + terms["token_loss"] + 0.5 * terms["commitment_loss"], rel=1e-5
+    )
+    first = next(model.encoder.parameters())
+    (from_tokens,) = torch.autograd.grad(outputs["token_loss"], first, retain_graph=True)
+    assert from_tokens.abs().sum() > 0
+    (from_dvae,) = torch.autograd.grad(outputs["dvae_loss"], first, allow_unused=True, retain_graph=True)
+    assert from_dvae is None
+    loss.backward()
+    assert all(weights.grad is not None for weights in model.parameters())
+
+
+def test_what_the_tokens_paint_depends_on_the_codes_alone() -> None:
+    model, image = tokens_model().eval(), images()
+    with torch.no_grad():
+        outputs = model(image)
+        assert outputs["recon"].shape == image.shape
+        torch.testing.assert_close(model.paint(outputs["codes"]), outputs["recon"])
+        assert model.init_prior(**PRIOR, style="paper") is model.prior
+        assert model.generate(2).shape == (2, 3, SIZE, SIZE)
+
+
+def test_without_places_slots_are_sorted_by_their_codes() -> None:
+    model, codes = tokens_model(), torch.randint(CODES, (20, SLOTS, BLOCKS))
+    ordered = model.in_order(codes)
+    assert ordered.tolist() == [sorted(scene) for scene in codes.tolist()]
+
+
+def test_parts_hold_every_weight_once() -> None:
+    model = tokens_model()
+    parts = model.parts()
+    assert list(parts) == ["encoder", "decoder", "dvae"]
+    assert sorted(id(w) for part in parts.values() for w in part) == sorted(id(w) for w in model.parameters())
+    assert list(make_model().parts()) == ["encoder", "decoder"]
+
+
+@pytest.mark.parametrize("bottleneck", ["prototypes", "none"])
+def test_other_bottlenecks_learn_and_have_no_codes_for_a_prior(bottleneck: str, tmp_path: Path) -> None:
+    model, image = make_model(bottleneck=bottleneck), images()
+    outputs = model(image)
+    loss, terms = model.compute_loss(image, outputs)
+    assert terms["commitment_loss"] == 0 and ("codes" in outputs) == (bottleneck == "prototypes")
+    loss.backward()
+    with pytest.raises(ValueError, match="this model writes no codes, which a prior could learn"):
+        model.init_prior(**PRIOR)
+    if bottleneck == "none":
+        with pytest.raises(ValueError, match="this model has bottleneck='none', hence no codes"):
+            model.encode(image)
+    again = SVQ.from_checkpoint(save(model, tmp_path / "model.pth"))
+    with torch.no_grad():
+        assert torch.equal(again(image)["recon"], model.eval()(image)["recon"])
+
+
+def test_several_starts_do_not_go_with_tokens() -> None:
+    with pytest.raises(ValueError, match="num_starts=3 with decoder='transformer'.*: use num_starts=1"):
+        tokens_model(num_starts=3)
