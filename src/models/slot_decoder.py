@@ -35,7 +35,7 @@ class SVQDecoder(nn.Module):
         slot_dim: D.
         hidden_dim: width of the hidden layers.
         num_slots: N.
-        image_size: H = W, pixels; divisible by 8.
+        image_size: H = W, pixels; divisible by 8, for the "transformer" decoder by 4.
         out_channels: image channels.
         decoder: "cross_attention" (see `FrameAttentionDecoder`; with a `Sketcher` beside it), "cnn" (spatial
             broadcast, Watters et al. 2019) or "transformer" (see `TokenDecoder`).
@@ -71,8 +71,8 @@ class SVQDecoder(nn.Module):
         self.num_slots, self.slot_dim = num_slots, slot_dim
         # Weight of the sketch in the loss. With 0 no sketch is made.
         self.sketch_weight = 1.0
-        # Whether the transformer decoder paints images in eval mode, token by token. Where only its losses are wanted,
-        # that would take long.
+        # Whether the transformer decoder, given an image in eval mode, paints it anew, token by token. Where only its
+        # losses are wanted, that would take long.
         self.paints = True
         self.sketcher: Sketcher | None = None
         if decoder == "cross_attention":
@@ -97,12 +97,14 @@ class SVQDecoder(nn.Module):
     def forward(self, slots: Tensor, image: Tensor | None = None) -> DecoderOutput:
         """Decodes `slots` (B, N, D).
 
-        `image` (B, channels, H, W) in [0, 1], which they came from, serves the losses of the transformer decoder only.
+        `image` (B, channels, H, W) in [0, 1], which they came from, serves the losses of the transformer decoder only,
+        which paints in training mode, or while `paints` is false, only where it is given none.
         """
         self._require_slots(slots)
         if isinstance(self.decoder, TokenDecoder):
             losses = None if image is None else self.decoder.losses(slots, image)
-            recon = self.decoder.paint(slots) if self.paints and not self.training else None
+            wanted = image is None or (self.paints and not self.training)
+            recon = self.decoder.paint(slots) if wanted else None
             return DecoderOutput(recon, None, None, losses=losses)
         pictures, logits = self.decoder(slots)
         masks = torch.softmax(logits, dim=1)  # over slots: they compete
@@ -128,11 +130,11 @@ class SVQDecoder(nn.Module):
 @contextmanager
 def losses_only(model: nn.Module) -> Iterator[None]:
     """Inside, a decoder that paints token by token does not: its losses do not need the image."""
-    decoders = [module for module in model.modules() if isinstance(module, SVQDecoder)]
-    for decoder in decoders:
+    painted = {module: module.paints for module in model.modules() if isinstance(module, SVQDecoder)}
+    for decoder in painted:
         decoder.paints = False
     try:
         yield
     finally:
-        for decoder in decoders:
-            decoder.paints = True
+        for decoder, before in painted.items():
+            decoder.paints = before

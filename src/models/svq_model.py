@@ -157,7 +157,7 @@ class SVQ(CodeModel):
         found = self.find_slots(image)
         decoded = self.decoder(found.quantized, image)
         if decoded.masks is None:
-            masks = on_pixels(found.attention, image.shape[-1])
+            masks = on_pixels(found.attention.detach(), image.shape[-1])  # to be looked at, not to be learned from
             decoded = decoded._replace(masks=masks, slot_images=image.unsqueeze(1) * masks + (1 - masks))
         outputs = {
             "recon": decoded.recon,
@@ -221,7 +221,7 @@ class SVQ(CodeModel):
     def paint(self, codes: Tensor) -> Tensor:
         """The images (B, in_channels, H, W) that `codes` (B, N, M) stand for, about [0, 1], not clamped."""
         recon = self.decode(codes).recon
-        assert recon is not None  # only losses are made without one
+        assert recon is not None  # without an image there is nothing else to make
         return recon
 
     def embed(self, codes: Tensor) -> Tensor:

@@ -183,6 +183,10 @@ def test_the_transformer_gives_losses_where_it_is_given_the_image_and_paints_out
     assert painted.losses is None and painted.recon is not None and painted.recon.shape == (2, 3, 16, 16)
     assert torch.equal(painted.recon, decoder(slots, image).recon)  # from the slots alone
     with losses_only(decoder):
+        with losses_only(decoder):
+            assert decoder(slots, image).recon is None
         assert decoder(slots, image).recon is None
+        assert torch.equal(painted.recon, decoder(slots).recon)  # there is nothing else to make
     assert decoder(slots, image).recon is not None
+    assert torch.equal(painted.recon, decoder.train()(slots).recon) and decoder.training
     assert decoder.centres(slots) is None
