@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import ConfigError
 from .launch import conf_folder, explain
-from .schema import PriorConfig, TrainConfig, TrainingConfig, check, check_together
+from .schema import GumbelConfig, PriorConfig, TrainConfig, TrainingConfig, check, check_together
 
-Phase = TypeVar("Phase", TrainingConfig, PriorConfig)
+Steps = TypeVar("Steps", TrainingConfig, PriorConfig, GumbelConfig)
 
 FULL = "full"  # the settings as they are
 SET_BY_THE_STUDY = ("seed", "name", "log_dir", "checkpoint_dir", "ablation")
@@ -48,15 +48,17 @@ def with_budget(config: TrainConfig) -> TrainConfig:
     """A run of the study: `config` with every count of steps times `ablation.budget`, and no study of its own."""
     budget, training = config.ablation.budget, config.training
 
-    def shrunk(settings: Phase, names: Sequence[str]) -> Phase:
+    def shrunk(settings: Steps, names: Sequence[str]) -> Steps:
         counts = {name: getattr(settings, name) for name in names}
         return replace(settings, **{name: count and max(1, round(budget * count)) for name, count in counts.items()})
 
     prior = shrunk(training.prior, ("steps", "warmup_steps"))
-    phase = ("steps", "warmup_steps", "sketch_steps", "quantize_from", "quantize_by")
+    gumbel = shrunk(training.gumbel, ("steps",))
+    phase = ("steps", "warmup_steps", "half_life", "sketch_steps", "quantize_from", "quantize_by")
     intervals = ("eval_every", "image_every", "checkpoint_every")
     alone = replace(config.ablation, enabled=False, budget=1.0)
-    return replace(config, training=replace(shrunk(training, phase + intervals), prior=prior), ablation=alone)
+    shorter = replace(shrunk(training, phase + intervals), gumbel=gumbel, prior=prior)
+    return replace(config, training=shorter, ablation=alone)
 
 
 def _laid_over(config: TrainConfig, path: Path) -> TrainConfig:

@@ -71,6 +71,8 @@ def test_the_budget_shrinks_every_count_of_steps_alike(tmp_path: Path) -> None:
     assert (short.steps, short.prior.steps) == (3, 2)  # round(2.5) is 2
     assert (short.warmup_steps, short.quantize_from, short.quantize_by, short.sketch_steps) == (1, 1, 2, 0)
     assert (short.eval_every, short.image_every, short.checkpoint_every) == (2, 2, 1)
+    assert short.half_life == config.training.half_life // 2
+    assert short.gumbel == replace(config.training.gumbel, steps=config.training.gumbel.steps // 2)
     assert short.learning_rate == config.training.learning_rate
 
 
