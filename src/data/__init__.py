@@ -1,1 +1,1 @@
-"""Data sets: rendered toy scenes with full ground truth."""
+"""The pictures: drawn here, rendered, or read from files; with ground truth where there is one."""

@@ -4,7 +4,7 @@ hold, H = W = image_size."""
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +13,14 @@ from torch.utils.data import Dataset
 from ..utils.progress import progress_bar
 
 SPLITS = ("train", "val", "test")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
+    """`value`, if it is one of the choices; else a ValueError that lists them."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is unknown; choose one of: {', '.join(choices)}")
+    return value
 
 
 class SceneDataset(Dataset):

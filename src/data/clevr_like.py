@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import SPLITS, SceneDataset
+from .base import SPLITS, SceneDataset, check_choice
 from .clevr_scenes import DEFINITION, MATERIAL_NAMES, SHAPE_NAMES, VARIANTS, Variant
 from .shards import read_manifest, read_split
 
@@ -37,9 +37,7 @@ class ClevrLikeDataset(SceneDataset):
     def __init__(
         self, path: str | Path, split: str = "train", image_size: int = 64, num_images: int | None = None
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split={split!r} is unknown; choose one of: {', '.join(SPLITS)}")
-        self.path, self.split, self.image_size = Path(path), split, image_size
+        self.path, self.split, self.image_size = Path(path), check_choice("split", split, SPLITS), image_size
         self.manifest = read_manifest(self.path)
         source, available = self.manifest.source, self.manifest.counts[split]
         if source.variant not in VARIANTS or source.definition != DEFINITION:
@@ -116,11 +114,8 @@ class ClevrLikeDataset(SceneDataset):
 
 def save_preview(folder: str | Path, count: int = 18) -> Path:
     """Writes preview.png beside the shards: the first training scenes, each with its objects coloured; its path."""
-    from ..utils.visualization import (
-        sample_sheet,
-        save_figure,
-        segmentation_overlay,
-    )  # draws; training has no use for it
+    # It draws: training has no use for it.
+    from ..utils.visualization import sample_sheet, save_figure, segmentation_overlay
 
     source = read_manifest(Path(folder)).source
     dataset = ClevrLikeDataset(folder, image_size=source.image_size).first(count)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import SPLITS, SceneDataset
+from .base import SPLITS, SceneDataset, check_choice
 from .decoding import ENDINGS, PictureError, decode_picture
 from .picture_cache import Decoder, Stored, stored_pictures
 
@@ -50,9 +50,7 @@ class ImageFolder(SceneDataset):
         skip_bad: bool = False,
         cache_dir: str | Path = CACHE_DIR,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split={split!r} is unknown; choose one of: {', '.join(SPLITS)}")
-        self.path, self.split, self.image_size = str(path), split, image_size
+        self.path, self.split, self.image_size = str(path), check_choice("split", split, SPLITS), image_size
         self.skip_bad, self.cache_dir = skip_bad, str(cache_dir)
         files = self._files()
         if num_images is not None and num_images > len(files):

@@ -10,12 +10,9 @@ import hashlib
 import json
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.progress import progress_bar
+from ..utils.whole_files import draft_of
+from ..utils.workers import follow_the_parent, processors
 from .decoding import PictureError
 
 VERSION = 1  # raise it when a decoder gives other pixels; kept files are then made anew
@@ -67,8 +66,7 @@ def stored_pictures(
     data, index = (Path(cache_dir) / f"pictures_{key}{ending}" for ending in (".bin", ".json"))
     stored = _open(data, index, shape, len(files))
     if stored is None:
-        data.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(data) as draft, _draft(index) as index_draft:
+        with draft_of(data) as draft, draft_of(index) as index_draft:
             kept, bad = _decode_into(draft, files, decoder, description, show)
             index_draft.write_text(json.dumps({"kept": kept, "bad": bad}), encoding="utf-8")
         stored = _open(data, index, shape, len(files))
@@ -102,17 +100,6 @@ def _open(data: Path, index: Path, shape: tuple[int, int, int], files: int) -> S
     return Stored(pixels, kept, bad)
 
 
-@contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A file of another name that gets this one when it is complete, and is removed otherwise."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def _decode_into(
     path: Path, files: Sequence[str], decoder: Decoder, description: str, show: bool
 ) -> tuple[list[int], list[str]]:
@@ -140,13 +127,13 @@ def _attempt(decoder: Decoder, path: str) -> NDArray[np.uint8] | str:
 
 def _in_order(attempt: Callable[[str], NDArray[np.uint8] | str], files: Sequence[str]) -> Iterator:
     """The results in the order of the files, computed by as many processes as there are processors to use."""
-    processes = min(_processors(), len(files) // FILES_A_WORKER)
+    processes = min(processors(), len(files) // FILES_A_WORKER)
     if processes < 2:
         yield from map(attempt, files)
         return
     # Spawned, because forking a process that has threads, as PyTorch does, may hang the child.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_follow_the_parent)
+    pool = ProcessPoolExecutor(processes, context, initializer=follow_the_parent)
     try:
         yield from pool.map(attempt, files, chunksize=CHUNK)
     except BrokenProcessPool as error:
@@ -156,16 +143,3 @@ def _in_order(attempt: Callable[[str], NDArray[np.uint8] | str], files: Sequence
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _follow_the_parent() -> None:
-    """In a worker: an interruption is the parent's business, and when the parent is gone, so is the worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

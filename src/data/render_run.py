@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..utils.progress import progress_bar
+from ..utils.workers import follow_the_parent, processors
 from . import mitsuba_renderer
-from .base import SPLITS
+from .base import SPLITS, check_choice
 from .clevr_scenes import DEFINITION, VARIANTS, noise_seed, sample_scene, scene_factors
 from .shards import MANIFEST, Manifest, Source, check_shard, read_manifest, write_manifest, write_shard
 
@@ -58,8 +55,7 @@ def render_scenes(
         ImportError: Mitsuba is not installed.
         ValueError: the folder holds something else, or its files differ from its manifest.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant={variant!r} is unknown; choose one of: {', '.join(VARIANTS)}")
+    check_choice("variant", variant, VARIANTS)
     version = mitsuba_renderer.load_mitsuba().__version__
     wanted = Manifest(Source(variant, seed, image_size, samples, DEFINITION, version), {s: counts[s] for s in SPLITS})
     manifest = _go_on(folder, wanted)
@@ -69,7 +65,7 @@ def render_scenes(
     tasks = [Task(manifest.source, shard.split, i) for shard in missing for i in range(shard.start, shard.stop)]
     with (
         progress_bar("rendering", total, initial=total - left, unit="image", enabled=show) as bar,
-        _pool(min(workers or cores(), left)) as run,
+        _pool(min(workers or processors(), left)) as run,
     ):
         scenes = run(render_one, tasks)
         for shard in missing:
@@ -89,11 +85,6 @@ def render_one(task: Task) -> dict[str, np.ndarray]:
     noise = noise_seed(variant, source.seed, task.split, task.index)
     image, owners = mitsuba_renderer.render(variant, scene, source.image_size, source.samples, noise)
     return {"images": image, "instances": owners, **scene_factors(variant, scene)}
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _go_on(folder: Path, wanted: Manifest) -> Manifest:
@@ -133,21 +124,8 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     if workers <= 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow_the_parent)
     try:
         yield lambda function, tasks: pool.map(function, tasks, chunksize=CHUNK)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle, and a worker whose parent was killed ends too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from .base import check_choice
 from .odd_one_out import assign, obeys_rule, patterns
 from .scenes import COLOUR, COLOUR_NAMES, COLOUR_VALUES, SHAPE, SIZE, Family, Scenes, X, Y, choose, image_keys, uniform
 from .sprite_shapes import SPRITES
 from .textures import textures
-from .toy_datasets import ToyDataset, check_choice
+from .toy_datasets import ToyDataset
 
 # Which shapes and colours a subset draws from: "in" is for fitting a downstream model, "out" for testing it on values
 # that it has not seen.
@@ -80,7 +81,7 @@ class SpritesDataset(ToyDataset):
 
     def __init__(self, *args: Any, subset: str = "all", ruled: bool = True, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.subset, self.ruled = check_choice("subset", subset, tuple(SUBSETS)), bool(ruled)
+        self.subset, self.ruled = check_choice("subset", subset, SUBSETS), bool(ruled)
 
     @property
     def min_shapes(self) -> int:
@@ -96,10 +97,8 @@ class SpritesDataset(ToyDataset):
             groups, ways = patterns(objects, len(shapes), len(colours))
             number = choose(uniform(keys, _PATTERN), int(ways.sum()))  # of the scene, among all that obey the rule
             of_shape, of_colour = groups[np.searchsorted(ways.cumsum(), number, side="right")].swapaxes(0, 1)
-            shape, colour = (
-                assign(of_shape, draws[SHAPE], len(shapes)),
-                assign(of_colour, draws[COLOUR], len(colours)),
-            )
+            shape = assign(of_shape, draws[SHAPE], len(shapes))
+            colour = assign(of_colour, draws[COLOUR], len(colours))
         else:
             shape, colour = choose(draws[SHAPE], len(shapes)), choose(draws[COLOUR], len(colours))
         size = self.family.min_size + (self.family.max_size - self.family.min_size) * draws[SIZE]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from . import rendering
-from .base import SPLITS, SceneDataset
+from .base import SPLITS, SceneDataset, check_choice
 from .scenes import COLOUR_NAMES, MAX_OBJECTS, Family, Scenes, Shape, sample_scenes
 
 MIN_IMAGE_SIZE = 16
@@ -30,12 +30,6 @@ def _check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     if value < low or (high is not None and value > high):
         raise ValueError(f"{name}={value} is out of range; use {wanted}")
     return int(value)
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of: {', '.join(choices)}")
-    return value
 
 
 class ToyDataset(SceneDataset):
@@ -281,7 +275,7 @@ DATASETS: dict[str, type[ToyDataset]] = {"shapes": ShapesDataset, "multi_dsprite
 
 def make_dataset(name: str, **arguments: Any) -> ToyDataset:
     """The data set of that name ("shapes" or "multi_dsprites"); raises ValueError listing the choices."""
-    check_choice("dataset name", name, tuple(DATASETS))
+    check_choice("dataset name", name, DATASETS)
     return DATASETS[name](**arguments)
 
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: results.json, one printed table, pictures."""
+"""What a run leaves behind in words: results.json and one printed table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+
+from ..utils.whole_files import draft_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -73,9 +75,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 
 def write_text(path: Path, text: str) -> Path:
     """Writes a text file, whole or not at all."""
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    with draft_of(path) as draft:
+        draft.write_text(text, encoding="utf-8")
     return path
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from .whole_files import draft_of
+
 FORMAT = "svq"
 VERSION = 2  # raise it when older files no longer fit
 
@@ -27,16 +29,10 @@ def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
         OSError: the folder cannot be written (no space, no permission).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            torch.save(obj, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft_of(path) as draft, draft.open("wb") as file:
+        torch.save(obj, file)
+        file.flush()
+        os.fsync(file.fileno())
     _sync_folder(path.parent)
 
 

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import colorsys
 import math
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -28,6 +26,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from .codebook_stats import usage
+from .whole_files import draft_of
 
 GROUND = "#f6f6f4"
 INK = "#1f2328"
@@ -338,14 +337,8 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     known = sorted(figure.canvas.get_supported_filetypes())
     if kind not in known:
         raise ValueError(f"cannot write {path.name}: the suffix must be one of {', '.join(known)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with style.context(_STYLE):
-            figure.savefig(draft, format=kind, dpi=figure.dpi)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft_of(path) as draft, style.context(_STYLE):
+        figure.savefig(draft, format=kind, dpi=figure.dpi)
     return path
 
 

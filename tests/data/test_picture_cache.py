@@ -95,7 +95,7 @@ def test_several_processes_give_the_same_pixels_in_the_same_order(tmp_path, monk
     files = write_pictures(tmp_path / "in", 40)
     files[7].write_bytes(b"")
     alone = kept(files, tmp_path / "alone")
-    monkeypatch.setattr(picture_cache, "_processors", lambda: 2)
+    monkeypatch.setattr(picture_cache, "processors", lambda: 2)
     monkeypatch.setattr(picture_cache, "FILES_A_WORKER", 10)
     together = kept(files, tmp_path / "together")
     assert together.kept == alone.kept and together.bad == alone.bad
@@ -112,7 +112,7 @@ def slow(path):
     return "no picture"
 
 if __name__ == "__main__":
-    picture_cache._processors = lambda: 2
+    picture_cache.processors = lambda: 2
     for _ in picture_cache._in_order(slow, [sys.argv[1]] * 20_000):
         pass
 """

@@ -1,0 +1,23 @@
+"""Files that are written whole or not at all. Imports no torch, so that worker processes start at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its name when the block has ended, and is removed if it fails.
+
+    Whoever reads `path` meanwhile, or after a kill, finds what was there before. Missing parent folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
