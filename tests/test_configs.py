@@ -81,6 +81,13 @@ def test_every_experiment_composes_alike_as_primary_and_as_option(experiment):
     assert as_option == as_primary
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_sweep_over_an_experiment_looks_at_a_loss_that_it_has(experiment):
+    config = tiny_config(f"experiment={experiment}", *NEEDED.get(f"experiment={experiment}", ()))
+    loss = "token_loss" if config.model.decoder == "transformer" else "recon_loss"
+    assert config.objective == f"validation.autoencoder_{loss}"
+
+
 @pytest.mark.parametrize("words", [f"experiment={name}" for name in EXPERIMENTS if name not in ON_FILES] + OPTIONS)
 def test_every_config_trains_two_steps(tmp_path, words):
     config = tiny_config(*in_folder(tmp_path), *TWO_STEPS, words, *NEEDED.get(words, ()))

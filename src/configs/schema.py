@@ -73,7 +73,7 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """Which model, and exactly the constructor arguments of `SVQ`; a baseline without slots takes what it has."""
+    """Which model, and exactly the constructor arguments of `SVQ`; a baseline without slots reads those it has."""
 
     kind: str = _one_of(*MODELS)
     image_size: int = _at_least(16, 1024)
@@ -248,7 +248,7 @@ def is_folder_name(name: str) -> bool:
 
 
 def register() -> None:
-    """Makes the schemas known to Hydra, for the `defaults` of config.yaml and generate.yaml."""
+    """Makes the schemas known to Hydra, for the `defaults` of config.yaml, generate.yaml and render.yaml."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="generate_schema", node=GenerateConfig)
@@ -299,7 +299,7 @@ def check_together(config: TrainConfig) -> None:
         )
     if model.in_channels != 3:
         raise ConfigError(f"model.in_channels={model.in_channels} but the pictures of {data.name} have 3 channels")
-    if model.bottleneck != "codes" and training.prior.steps:
+    if model.kind == "svq" and model.bottleneck != "codes" and training.prior.steps:
         raise ConfigError(
             f"model.bottleneck={model.bottleneck} leaves no codes for a prior to learn; set training.prior.steps=0"
         )
