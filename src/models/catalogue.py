@@ -22,5 +22,10 @@ def make_model(kind: str, arguments: Mapping[str, Any]) -> CodeModel:
     """
     if kind not in MODELS:
         raise ValueError(f"model kind {kind!r} is unknown; choose one of: {', '.join(MODELS)}")
-    taken = inspect.signature(MODELS[kind]).parameters
+    taken = arguments_of(kind)
     return MODELS[kind](**{name: value for name, value in arguments.items() if name in taken})
+
+
+def arguments_of(kind: str) -> list[str]:
+    """What the constructor of a model of that kind takes."""
+    return list(inspect.signature(MODELS[kind]).parameters)

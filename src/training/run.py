@@ -11,6 +11,8 @@ from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
 from ..configs.schema import TrainConfig
 from ..data.base import SceneDataset
+from ..models.catalogue import arguments_of
+from ..models.svq_model import SVQ
 from .autoencoder import train_autoencoder
 from .board import Board
 from .build import check_sizes, make_model, make_split, prepare
@@ -97,6 +99,9 @@ def _announce(session: Session, resumed: bool) -> None:
     state, fabric = session.state, session.fabric
     where = f"{fabric.device} ({hardware(fabric.device)}), precision {fabric._precision.precision}"
     session.say(f"{session.config.name}, seed {session.config.seed}, on {where}; logs in {session.run_dir}")
+    kind = session.config.model.kind
+    if kind != SVQ.kind:  # the schema's keys are its arguments
+        session.say(f"of the settings model.*, kind={kind} reads {', '.join(arguments_of(kind))} and no others")
     if resumed:
         session.say(f"going on from {session.config.training.resume}: {state.phase}, step {state.step}")
     elif (other := unfinished(session.checkpoint_dir)) is not None:

@@ -25,6 +25,11 @@ def write_samples(config: GenerateConfig) -> list[Path]:
         device = resolve_device(config.device)
         precision = resolve_precision(config.precision, device)
         model = CodeModel.from_checkpoint(config.checkpoint, device)
+    if not model.has_codes:
+        raise ConfigError(
+            f"checkpoint {config.checkpoint} holds a model that writes no codes, so there is nothing to draw: "
+            "train one with model.bottleneck=codes"
+        )
     if model.prior is None:
         raise ConfigError(
             f"checkpoint {config.checkpoint} holds no prior to generate from: "

@@ -51,7 +51,8 @@ def test_pictures_are_saved(finished):
         (["model.bottleneck=none", "training.prior.steps=0"], {"reconstructions", "masks"}),
     ],
 )
-def test_models_without_slots_or_codes_show_what_they_have(tmp_path, words, pictures):
+def test_models_without_slots_or_codes_show_what_they_have(tmp_path, words, pictures, caplog):
+    caplog.set_level("INFO")
     train(tiny_config(*in_folder(tmp_path), *words), Invocation(tmp_path / "run"))
     assert {path.stem for path in (tmp_path / "run").glob("*.png")} == pictures
     tags = EventAccumulator(str(tmp_path / "run")).Reload().Tags()
@@ -61,6 +62,9 @@ def test_models_without_slots_or_codes_show_what_they_have(tmp_path, words, pict
     for name in (BEST, LAST):
         model = CodeModel.from_checkpoint(tmp_path / "checkpoints" / name)
         assert (model.prior is not None) == ("samples" in pictures)
+    kind = {"model=vqvae": "vqvae", "model=dvae": "dvae"}.get(words[0])
+    said = [line for line in caplog.messages if "and no others" in line]
+    assert [line.split(" reads ")[0] for line in said] == ([f"of the settings model.*, kind={kind}"] if kind else [])
 
 
 def test_the_temperature_of_the_tokens_falls_while_the_autoencoder_learns():

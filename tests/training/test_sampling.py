@@ -108,6 +108,11 @@ def test_a_model_without_a_prior(tmp_path):
     path = write(tmp_path / "plain.pth", make_model(tiny_config().model))
     with pytest.raises(ConfigError, match="holds no prior to generate from"):
         generate(tmp_path, f"checkpoint={path}")
+    path = write(
+        tmp_path / "codeless.pth", make_model(tiny_config("model.bottleneck=none", "training.prior.steps=0").model)
+    )
+    with pytest.raises(ConfigError, match="holds a model that writes no codes.*model.bottleneck=codes"):
+        generate(tmp_path, f"checkpoint={path}")
 
 
 def test_checkpoints_that_cannot_be_used(tmp_path, model):
