@@ -87,6 +87,12 @@ def require_image(image: Tensor, channels: int, size: int) -> None:
             raise ValueError(f"image values must lie in [0, 1], got [{low:.4g}, {high:.4g}]: divide 8-bit ones by 255")
 
 
+def require_slots(slots: Tensor, num_slots: int, slot_dim: int) -> None:
+    """Raises ValueError unless `slots` has the shape (B, num_slots, slot_dim)."""
+    if slots.ndim != 3 or slots.shape[1:] != (num_slots, slot_dim):
+        raise ValueError(f"slots had shape {tuple(slots.shape)} but expected (B, {num_slots}, {slot_dim})")
+
+
 def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_size: int) -> None:
     """Raises unless `codes` is an int64 tensor (B, N, M) with values in [0, K)."""
     if not isinstance(codes, Tensor) or codes.dtype != torch.int64:

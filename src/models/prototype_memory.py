@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_divisible, require_positive
+from .checks import require_codes, require_divisible, require_positive, require_slots
 from .vector_quantizer import Quantized
 
 
@@ -28,7 +28,8 @@ class PrototypeMemory(nn.Module):
         super().__init__()
         require_positive(num_slots=num_slots, slot_dim=slot_dim, num_blocks=num_blocks, num_prototypes=num_prototypes)
         require_divisible("slot_dim", slot_dim, "num_blocks", num_blocks)
-        self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_blocks, num_prototypes
+        self.num_slots, self.slot_dim = num_slots, slot_dim
+        self.num_codebooks, self.codebook_size = num_blocks, num_prototypes
         width = slot_dim // num_blocks  # C
         self.prototypes = nn.Parameter(nn.init.trunc_normal_(torch.empty(num_blocks, num_prototypes, width)))
         self.mlp = nn.Sequential(
@@ -48,14 +49,18 @@ class PrototypeMemory(nn.Module):
 
     def forward(self, slots: Tensor) -> Quantized:
         """`slots` (B, N, D) → what they read, the prototypes they attend to most (B, N, M), and no commitment."""
-        memory = self.memory()
-        blocks = slots.unflatten(-1, (self.num_codebooks, -1)).transpose(1, 2)  # (B, M, N, C)
-        query = F.layer_norm(blocks, blocks.shape[-1:]) * blocks.shape[-1] ** -0.5
-        attention = torch.softmax(query @ memory.mT, dim=-1)  # (B, M, N, K)
-        read = (attention @ memory).transpose(1, 2).flatten(2)
+        require_slots(slots, self.num_slots, self.slot_dim)
+        with torch.autocast(slots.device.type, enabled=False):  # as where codes are looked up
+            memory = self.memory()
+            blocks = slots.float().unflatten(-1, (self.num_codebooks, -1)).transpose(1, 2)  # (B, M, N, C)
+            query = F.layer_norm(blocks, blocks.shape[-1:]) * blocks.shape[-1] ** -0.5
+            attention = torch.softmax(query @ memory.mT, dim=-1)  # (B, M, N, K)
+            read = (attention @ memory).transpose(1, 2).flatten(2)
         return Quantized(read, attention.argmax(dim=-1).transpose(1, 2), slots.new_zeros(()))
 
     def embed(self, codes: Tensor) -> Tensor:
         """The slots (B, N, D) that read one prototype a block and nothing else, `codes` (B, N, M)."""
+        require_codes(codes, self.num_slots, self.num_codebooks, self.codebook_size)
         blocks = torch.arange(self.num_codebooks, device=codes.device)
-        return self.memory()[blocks, codes].flatten(-2)
+        with torch.autocast(codes.device.type, enabled=False):
+            return self.memory()[blocks, codes].flatten(-2)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .checks import require_choice, require_multiple, require_positive
+from .checks import require_choice, require_multiple, require_positive, require_slots
 from .frame_attention_decoder import FrameAttentionDecoder
 from .sketcher import PATCH, Sketcher
 from .spatial_broadcast_decoder import SpatialBroadcastDecoder
@@ -100,7 +100,7 @@ class SVQDecoder(nn.Module):
         `image` (B, channels, H, W) in [0, 1], which they came from, serves the losses of the transformer decoder only,
         which paints in training mode, or while `paints` is false, only where it is given none.
         """
-        self._require_slots(slots)
+        require_slots(slots, self.num_slots, self.slot_dim)
         if isinstance(self.decoder, TokenDecoder):
             losses = None if image is None else self.decoder.losses(slots, image)
             wanted = image is None or (self.paints and not self.training)
@@ -118,13 +118,8 @@ class SVQDecoder(nn.Module):
 
         None where the decoder does not know (the transformer).
         """
-        self._require_slots(slots)
+        require_slots(slots, self.num_slots, self.slot_dim)
         return None if isinstance(self.decoder, TokenDecoder) else self.decoder.centres(slots)
-
-    def _require_slots(self, slots: Tensor) -> None:
-        if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
-            expected = f"(B, {self.num_slots}, {self.slot_dim})"
-            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
 
 
 @contextmanager

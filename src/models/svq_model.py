@@ -28,7 +28,8 @@ class SVQ(CodeModel):
     paper, SysBinder's or those of a plain slot attention autoencoder.
 
     Args:
-        image_size: H = W, pixels; divisible by 8, or what the "paper" backbone has.
+        image_size: H = W, pixels; divisible by 8 (with the "transformer" decoder by 4), or what the "paper" backbone
+            has.
         in_channels: image channels.
         num_slots: N.
         num_iterations: slot attention iterations.
@@ -88,6 +89,12 @@ class SVQ(CodeModel):
         super().__init__(arguments, num_slots, num_codebooks, codebook_size)
         require_positive(slot_size=slot_size, num_codebooks=num_codebooks, num_starts=num_starts)
         require_divisible("slot_size", slot_size, "num_codebooks", num_codebooks)  # by the name given here
+        if slot_mlp_dim is not None:
+            require_divisible("slot_mlp_dim", slot_mlp_dim, "num_codebooks", num_codebooks)
+        if decoder == "transformer":
+            require_positive(decoder_heads=decoder_heads)
+            name, width = ("hidden_dim", hidden_dim) if feature_dim is None else ("feature_dim", feature_dim)
+            require_divisible(name, width, "decoder_heads", decoder_heads)
         require_choice("bottleneck", bottleneck, BOTTLENECKS)
         if num_starts > 1 and decoder == "transformer":
             raise ValueError(

@@ -11,7 +11,14 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from .block_layers import BlockLinear
-from .checks import require_divisible, require_positive, require_temperature, require_tokens
+from .checks import (
+    require_divisible,
+    require_multiple,
+    require_positive,
+    require_slots,
+    require_temperature,
+    require_tokens,
+)
 from .dvae import DVAE
 from .transformer import Dropout, SelfAttention, Steps, TransformerLayer, draw
 
@@ -61,7 +68,7 @@ class TokenDecoder(nn.Module):
         )
         require_divisible("slot_dim", slot_dim, "num_blocks", num_blocks)
         require_divisible("embed_dim", embed_dim, "num_heads", num_heads)
-        require_divisible("embed_dim", embed_dim, "the coupler's heads", _COUPLER_HEADS)
+        require_multiple("embed_dim", embed_dim, _COUPLER_HEADS)
         self.slot_dim, self.num_slots, self.num_blocks = slot_dim, num_slots, num_blocks
         self.dvae = DVAE(image_size, channels, vocab_size)
         self.length = self.dvae.grid**2
@@ -128,9 +135,7 @@ class TokenDecoder(nn.Module):
         Raises:
             ValueError: slots of another shape.
         """
-        if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
-            expected = f"(B, {self.num_slots}, {self.slot_dim})"
-            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
+        require_slots(slots, self.num_slots, self.slot_dim)
         position = self.position_mlp(self.block_position[None])  # (1, M, E)
         blocks = self.from_block(slots.unflatten(-1, (self.num_blocks, -1)).flatten(0, 1)) + position  # (B·N, M, E)
         return self.coupler_norm(self.coupler(blocks)).view(len(slots), self.num_slots * self.num_blocks, -1)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..utils.distributed import gather_rows, own_rows, same_everywhere, world_size
 from .block_layers import BlockLinear
-from .checks import require_codes, require_divisible, require_positive
+from .checks import require_codes, require_divisible, require_positive, require_slots
 
 
 class Quantized(NamedTuple):
@@ -92,9 +92,7 @@ class SemanticVectorQuantizer(nn.Module):
 
     def forward(self, slots: Tensor) -> Quantized:
         """Quantizes `slots` (B, N, D). In training mode the codebooks then learn from them; in eval mode they don't."""
-        if slots.ndim != 3 or slots.shape[1:] != (self.num_slots, self.slot_dim):
-            expected = f"(B, {self.num_slots}, {self.slot_dim})"
-            raise ValueError(f"slots had shape {tuple(slots.shape)} but expected {expected}")
+        require_slots(slots, self.num_slots, self.slot_dim)
         with torch.autocast(slots.device.type, enabled=False):  # distances and sums need float32
             blocks = self.to_code(slots.float().unflatten(-1, (self.num_codebooks, -1)))  # (B, N, M, C)
             flat = _by_book(blocks.detach())  # (M, B·N, C)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -42,3 +43,21 @@ def test_codes_stand_for_one_prototype_a_block() -> None:
     codes = torch.tensor([[[0, 4], [3, 1]]])
     read = memory.embed(codes)
     assert torch.equal(read[0, 1], torch.cat([memory.memory()[0, 3], memory.memory()[1, 1]]))
+
+
+@torch.no_grad()
+def test_it_computes_in_float32_under_autocast_as_the_quantizer_does() -> None:
+    torch.manual_seed(0)
+    memory, slots = PrototypeMemory(3, 20, 5, 7), torch.randn(2, 3, 20)
+    exact = memory(slots)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(memory(slots).slots, exact.slots)
+        assert torch.equal(memory.embed(exact.codes), memory.embed(exact.codes).float())
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    memory = PrototypeMemory(2, 8, 2, 5)
+    with pytest.raises(ValueError, match=r"slots had shape \(1, 3, 8\) but expected \(B, 2, 8\)"):
+        memory(torch.randn(1, 3, 8))
+    with pytest.raises(ValueError, match=r"codes must lie in \[0, 5\), got \[5, 5\]"):
+        memory.embed(torch.full((1, 2, 2), 5))

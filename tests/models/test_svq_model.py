@@ -641,6 +641,13 @@ def test_other_bottlenecks_learn_and_have_no_codes_for_a_prior(bottleneck: str, 
         assert torch.equal(again(image)["recon"], model.eval()(image)["recon"])
 
 
+def test_widths_that_do_not_divide_are_named_as_they_were_given() -> None:
+    with pytest.raises(ValueError, match="^feature_dim=8 does not divide into decoder_heads=3 equal parts"):
+        tokens_model(decoder_heads=3)
+    with pytest.raises(ValueError, match=f"^slot_mlp_dim={BLOCKS + 1} does not divide into num_codebooks={BLOCKS}"):
+        make_model(slot_mlp_dim=BLOCKS + 1)
+
+
 def test_several_starts_do_not_go_with_tokens() -> None:
     with pytest.raises(ValueError, match="num_starts=3 with decoder='transformer'.*: use num_starts=1"):
         tokens_model(num_starts=3)

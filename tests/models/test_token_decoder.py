@@ -197,7 +197,7 @@ def test_sizes_must_be_positive_integers(name: str) -> None:
 def test_other_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="slot_dim=6 does not divide into num_blocks=4 equal parts"):
         make_decoder(num_blocks=4)
-    with pytest.raises(ValueError, match="embed_dim=6 does not divide into the coupler's heads=4 equal parts"):
+    with pytest.raises(ValueError, match="embed_dim=6 is not a multiple of 4: choose embed_dim=4 or 8"):
         make_decoder(embed_dim=6)
     with pytest.raises(ValueError, match="image_size=15 is not a multiple of 4"):
         make_decoder(image_size=15)
