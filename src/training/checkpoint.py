@@ -22,19 +22,9 @@ AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation",
 # Settings that may differ when a run goes on: they change what is shown or where, not what is learned.
 FREE = (
     *("name", "log_dir", "checkpoint_dir", "objective", "device", "evaluation", "visualization", "ablation"),
-    *(
-        "data.num_test",
-        "data.num_workers",
-        "data.cache_dir",
-        "training.resume",
-        "training.log_every",
-        "training.image_every",
-    ),
-    "training.checkpoint_every",
+    *("data.num_test", "data.num_workers", "data.cache_dir", "training.resume"),
+    *("training.log_every", "training.image_every", "training.checkpoint_every"),
 )
-
-# Settings that earlier versions did not have, with the values that say what those did.
-LATER = {"data.skip_bad": False}
 
 
 @dataclass
@@ -152,8 +142,7 @@ def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = FREE
 ) -> dict[str, tuple[Any, Any]]:
     """Settings that differ, but for those that are `free` to: dotted key → (then, now)."""
-    after = _flat(now)
-    before = {key: value for key, value in LATER.items() if key in after} | _flat(then)
+    before, after = _flat(then), _flat(now)
     return {
         key: (before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())
@@ -180,14 +169,11 @@ def rng_state() -> dict[str, Any]:
 
 
 def restore_rng(state: Mapping[str, Any]) -> None:
-    """Puts the generators back to where `rng_state` found them.
-
-    Files of earlier versions hold states of Python and NumPy too, which nothing draws from, and none of MPS.
-    """
+    """Puts the generators back to where `rng_state` found them."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
         torch.cuda.set_rng_state_all(state["cuda"])
-    if state.get("mps") is not None and torch.backends.mps.is_available():
+    if state["mps"] is not None and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["mps"])
 
 

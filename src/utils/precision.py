@@ -44,10 +44,8 @@ def require_device(device: str | torch.device) -> torch.device:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device={device!r} is unknown; use such as cpu, cuda, cuda:0 or mps") from error
-    try:
-        torch.empty(
-            0, device=place
-        )  # PyTorch says no in three ways: build without it, backend without it, no such index
+    try:  # PyTorch says no in three ways: build without it, backend without it, no such index
+        torch.empty(0, device=place)
     except (AssertionError, NotImplementedError, RuntimeError) as error:
         raise ValueError(
             f"device={device} is not available here (PyTorch {torch.__version__}); use device=cpu"
