@@ -24,7 +24,7 @@ def prior_bits_per_code(
 
     Args:
         prior: the trained prior; put into eval mode for this and back after.
-        codes: (B, N, M) int64 of test scenes, slots in canonical order (`SVQ.in_order`).
+        codes: (B, N, M) int64 of test scenes, slots in canonical order (`CodeModel.in_order`).
         seed: of the random slot order, drawn anew for each scene.
         shuffle: False where the N are not slots but patches, which have their places.
 

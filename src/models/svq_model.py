@@ -276,24 +276,10 @@ class SVQ(CodeModel):
         recon_loss_weight: float = 1.0,
         commitment_loss_weight: float | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
-        """The objective of the autoencoder, and of the prior once there is one.
+        """See `CodeModel.compute_loss`; arguments and errors are the same.
 
-        Args:
-            image: what was given to `forward`.
-            outputs: what `forward` returned.
-            recon_loss_weight: of the mean squared error of the reconstruction (and of the sketch, where there is one);
-                at least 0.
-            commitment_loss_weight: at least 0; takes the place of `commitment_cost`, which is used when this is None.
-
-        Returns:
-            The loss to minimise, and its terms as floats, unweighted: loss, recon_loss (with the transformer decoder
-            dvae_loss and token_loss instead), commitment_loss, sketch_loss if there is a sketch, and with a prior
-            prior_loss, nats a code on detached codes (it trains nothing but the prior).
-
-        Raises:
-            TypeError: a weight that is not a number.
-            ValueError: `image` has another shape than its reconstruction, `outputs` lacks what `forward` returns, or a
-                weight that is negative, NaN or infinite.
+        A sketch is one term more, sketch_loss. With the transformer decoder dvae_loss and token_loss stand in the place
+        of recon_loss. `recon_loss_weight` is of all of these.
         """
         tokens = self.config["decoder"] == "transformer"
         painted = ("token_loss", "dvae_loss") if tokens else ("recon",)

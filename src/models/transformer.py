@@ -173,8 +173,8 @@ class TransformerLayer(nn.Module):
     Args:
         embed_dim: width E; `num_heads` must divide it.
         num_heads: of every attention.
-        dropout: probability, in [0, 1), for attention weights and for what is added to the stream; after a "post"
-            norm's fashion (that of `nn.TransformerEncoderLayer`) for the MLP's hidden units, too.
+        dropout: probability, in [0, 1), for attention weights and for what is added to the stream; with norm "post" for
+            the MLP's hidden units, too, as in `nn.TransformerEncoderLayer`.
         norm: "pre", x + f(norm(x)); "post", norm(x + f(x)); "stream", as "pre", but the stream itself is normalised
             before self-attention: y = norm(x), then y + f(y). The paper's code does so in a first layer.
         activation: of the MLP, "gelu" or "relu".

@@ -36,7 +36,7 @@ class SemanticVectorQuantizer(nn.Module):
         num_codebooks: M, blocks a slot.
         codebook_size: K, codes a codebook.
         code_dim: C, width of a code; where it is not D / M, a linear map a block leads there and another one back.
-        commitment_cost: default weight of the commitment loss, read by `SVQ.compute_loss`; never applied here.
+        commitment_cost: default weight of the commitment loss, for whoever adds it up; never applied here.
         decay: decay of the moving averages, a training step.
         revive_below: share of the fair use under which a code counts as dead, in [0, 1).
     """

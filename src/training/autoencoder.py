@@ -100,9 +100,11 @@ def set_ramps(model: nn.Module, settings: TrainingConfig | None, step: int = 0) 
             module.bypass = settings.bypass if settings else 0.0
         elif isinstance(module, SVQDecoder):
             module.sketch_weight = float(step < settings.sketch_steps) if settings else 1.0
-        elif isinstance(module, DVAE) and settings:
-            gumbel = settings.gumbel
-            module.tau = gumbel_temperature_at(step, start=gumbel.start, end=gumbel.end, steps=gumbel.steps)
+        elif isinstance(module, DVAE):
+            module.tau = 1.0
+            if settings:
+                gumbel = settings.gumbel
+                module.tau = gumbel_temperature_at(step, start=gumbel.start, end=gumbel.end, steps=gumbel.steps)
 
 
 def as_images(pixels: Tensor, device: torch.device) -> Tensor:

@@ -45,7 +45,10 @@ def check_sizes(config: TrainConfig) -> None:
     """
     prior = config.training.prior
     with as_config_error():
-        num_train = len(make_split(config.data, "train"))
+        train_data = make_split(config.data, "train")
+        if config.data.skip_bad and train_data.shares_cache:
+            train_data.prepare(show=True)  # only now it is known how many are left
+        num_train = len(train_data)
         for split in ("val", "test"):
             make_split(config.data, split)
     with as_config_error(), torch.device("meta"):  # shapes without memory, weights without random numbers

@@ -75,6 +75,8 @@ def test_the_temperature_of_the_tokens_falls_while_the_autoencoder_learns():
         set_ramps(model, settings, step)
         seen.append(model.dvae.tau)
     assert seen == pytest.approx([2.0, 1.25, 0.5, 0.5])
+    set_ramps(model, None)
+    assert model.dvae.tau == 1.0
 
 
 def test_tensorboard_shows_scalars_pictures_and_codebooks(finished):
