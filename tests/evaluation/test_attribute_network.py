@@ -19,8 +19,7 @@ SHIPPED = [
     ("shapes", "black", 0.05, 0.98),
     ("shapes", "random", 0.05, 0.98),
     ("multi_dsprites", "black", 0.1, 0.95),
-    ("sprites", "black", 0.05, 0.99),
-    ("sprites", "textured", 0.05, 0.99),
+    ("sprites", "black", 0.01, 0.995),
 ]
 
 
