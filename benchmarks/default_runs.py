@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from src.configs.errors import ConfigError
 from src.configs.launch import compose_config, plain
@@ -94,12 +95,23 @@ def is_there(seed: int, folder: Path, settings: list[str]) -> bool:
     if not path.exists():
         return False
     made = json.loads(path.read_text(encoding="utf-8"))
-    for key, (then, now) in differences(made["config"], config, free=set(FREE) - {"data.num_test"}).items():
+    # A setting that came after that run had no other value than today's default.
+    then_all = _laid_over(plain(compose_config([f"seed={seed}"])), made["config"])
+    for key, (then, now) in differences(then_all, config, free=set(FREE) - {"data.num_test"}).items():
         raise SystemExit(
             f"error: {path} was made with {key}={then}, not {now}: choose another --name for these settings"
         )
     print(f"seed {seed}: {path.relative_to(PROJECT)} is there, made with commit {made['commit']}")
     return True
+
+
+def _laid_over(defaults: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """`defaults` with every value that `settings` has."""
+    merged = dict(defaults)
+    for key, value in settings.items():
+        known = merged.get(key)
+        merged[key] = _laid_over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def run_seed(seed: int, folder: Path, settings: list[str]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.default_runs import BARS, RESULTS, ROWS, summarize
+from benchmarks.default_runs import BARS, RESULTS, ROWS, is_there, summarize
+from src.configs.launch import compose_config, plain
 
 SERIES = sorted(path.parent.name for path in RESULTS.glob("*/summary.md"))
 
@@ -33,3 +34,17 @@ def test_a_table_of_two_seeds(tmp_path: Path) -> None:
     assert "| process start to exit, minutes |  | 10.0 | 12.0 | 11.0 ± 1.4 |" in lines
     assert "| FG-ARI of arg-max masks |  | 0.900 | – | 0.900 |" in lines
     assert "| mIoU |  | – | – | – |" in lines
+
+
+def test_a_setting_that_came_later_had_its_default_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.default_runs.PROJECT", tmp_path)
+    config = plain(compose_config(["seed=3"]))
+    del config["model"]["salience"], config["data"]["path"], config["training"]["gumbel"]
+    (tmp_path / "seed_3.json").write_text(json.dumps({"config": config, "commit": "old"}))
+    assert is_there(3, tmp_path, []) and not is_there(4, tmp_path, [])
+    for words, said in (
+        (["model.salience=false"], "model.salience=True, not False"),
+        (["model.num_slots=7"], "=5, not 7"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            is_there(3, tmp_path, words)
