@@ -91,7 +91,9 @@ def import_official(
     """
     given = {name: value for name, value in told.items() if value is not None}
     arguments = _arguments(state, prior, given)
-    model = SVQ(**arguments)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the noise that slots start from in eval mode is ours, and the same each time
+        model = SVQ(**arguments)
     learned = arguments["slot_init"] == "learned_noisy"
     attention = _attention_name(state)
     rules = encoder_rules(learned, ours="encoder.", attention=attention)

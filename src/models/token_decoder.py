@@ -23,6 +23,7 @@ from .dvae import DVAE
 from .transformer import Dropout, SelfAttention, Steps, TransformerLayer, draw
 
 _COUPLER_HEADS = 4
+_PAINTED_AT_ONCE = 32  # images; the keys and values of 1,024 tokens at the paper's sizes are 13 MB each
 
 
 class TokenDecoder(nn.Module):
@@ -227,7 +228,8 @@ class TokenDecoder(nn.Module):
         self, slots: Tensor, temperature: float | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Slots (B, N, D) → image (B, channels, H, W), about [0, 1], not clamped; see `generate`."""
-        return self.dvae.decode(self.generate(slots, temperature, generator))
+        parts = [self.dvae.decode(self.generate(part, temperature, generator)) for part in slots.split(_PAINTED_AT_ONCE)]
+        return torch.cat(parts)
 
 
 def _initialise_layer(layer: TransformerLayer, num_layers: int) -> None:
