@@ -228,8 +228,8 @@ class TokenDecoder(nn.Module):
         self, slots: Tensor, temperature: float | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Slots (B, N, D) → image (B, channels, H, W), about [0, 1], not clamped; see `generate`."""
-        parts = [self.dvae.decode(self.generate(part, temperature, generator)) for part in slots.split(_PAINTED_AT_ONCE)]
-        return torch.cat(parts)
+        some = slots.split(_PAINTED_AT_ONCE)
+        return torch.cat([self.dvae.decode(self.generate(each, temperature, generator)) for each in some])
 
 
 def _initialise_layer(layer: TransformerLayer, num_layers: int) -> None:
