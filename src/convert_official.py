@@ -10,16 +10,24 @@ commands open OUT.pth.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Reads, converts and writes; one line and exit code 2 where that cannot be done."""
     settings = _parser().parse_args(arguments)
-    from .models.official_import import import_official, read_official  # torch comes in here
+    from .models.official_import import TOLD, import_official, read_official  # torch comes in here
     from .training.checkpoint import save_checkpoint
 
     try:
+        for read in (settings.input, settings.prior):
+            if read is not None and os.path.abspath(read) == os.path.abspath(settings.output):
+                raise ValueError(f"{settings.output} is read, so it cannot be written as well: give another output")
+        if os.path.isdir(settings.output):
+            raise ValueError(
+                f"{settings.output} is a folder; give the file to write, such as {settings.output}/nlotm.pth"
+            )
         found = read_official(settings.input)
         if settings.prior is not None:
             found["prior"] = read_official(settings.prior).get("prior")
@@ -27,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
                 raise ValueError(f"{settings.prior} holds an autoencoder, not a prior")
         if "model" not in found:
             raise ValueError(f"{settings.input} holds a prior only; give the autoencoder first, and it with --prior")
-        told = {name: value for name, value in found.get("config", {}).items() if isinstance(value, (int, float))}
+        told = {name: value for name, value in found.get("config", {}).items() if name in TOLD}
         told |= {
             name: value
             for name in ("num_slots", "num_iterations", "num_decoder_heads", "prior_num_heads")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,25 @@ def test_files_that_hold_no_official_model(tmp_path: Path, capsys: pytest.Captur
     assert "holds no state dict of the official code" in failure(capsys, str(tmp_path / "other.pt"), out)
     torch.save(golden("random")["prior"], tmp_path / "prior.pt")
     assert "holds a prior only" in failure(capsys, str(tmp_path / "prior.pt"), out)
+
+
+def test_what_cannot_be_converted_or_would_be_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content, into = golden("random"), tmp_path / "in.pt"
+    torch.save(content, into)
+    before = into.read_bytes()
+    assert "is read, so it cannot be written as well" in failure(capsys, str(into), str(into))
+    assert into.read_bytes() == before
+    assert "is a folder; give the file to write" in failure(capsys, str(into), str(tmp_path))
+    said = failure(capsys, str(into), str(tmp_path / "out.pth"), "--num-slots", "7")
+    assert "num_slots=7 but the weights are those of 3 slots" in said
+    content["model"]["dvae.decoder.11.bias"][0] = torch.nan
+    torch.save(content, into)
+    said = failure(capsys, str(into), str(tmp_path / "out.pth"))
+    assert "hold NaN or infinity, the first in dvae.decoder.11.bias" in said
+    with pytest.raises(ValueError, match="num_slot=3 is nothing that an official model is told"):
+        import_official(golden("random")["model"], num_slot=3)
+
+
+def test_arguments_kept_beside_the_weights_are_no_hindrance(tmp_path: Path) -> None:
+    torch.save({"args": Namespace(lr=1e-4), "model": golden("random")["model"]}, tmp_path / "in.pt")
+    assert read_official(tmp_path / "in.pt").keys() == {"model"}

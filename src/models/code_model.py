@@ -208,7 +208,8 @@ class CodeModel(nn.Module):
             TypeError, ValueError: see `AutoregressiveTransformer.sample`.
         """
         if self.prior is None:
-            raise RuntimeError("this model has no prior to generate from: call init_prior and train it")
+            remedy = "call init_prior and train it" if self.has_codes else "it writes no codes; use bottleneck='codes'"
+            raise RuntimeError(f"this model has no prior to generate from: {remedy}")
         codes = self.prior.sample(batch_size, temperature, top_k, generator)
         return self.paint(codes).clamp(0, 1)
 

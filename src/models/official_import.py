@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import warnings
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .checks import require_positive
 from .official import encoder_rules, memory_rules, prior_rules, quantizer_rules, renamed, token_decoder_rules
 from .svq_model import SVQ
 from .vector_quantizer import SemanticVectorQuantizer
@@ -21,6 +23,7 @@ _PRIOR = "embedding.weight"
 _KEPT_AS = ("model", "model_state_dict", "state_dict", "prior")
 # What weights do not tell, with the official defaults; the arguments of `import_official`.
 UNTOLD = {"num_slots": 4, "num_iterations": 3, "num_decoder_heads": 4, "prior_num_heads": 4}
+TOLD = (*UNTOLD, "dropout", "commitment_beta")
 # Fixed or unused official tensors: the position grid, the GRU's masks, the Gaussian beside learned initial slots.
 _FIXED = ("pos.pe", "gru.mask_hx", "gru.mask_hh", "slot_mu", "slot_log_sigma")
 
@@ -39,14 +42,18 @@ def read_official(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist, or is no file: give an official checkpoint")
     try:
-        with warnings.catch_warnings():
+        # Beside its weights a training script may have kept its arguments, which are plain values.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # PyTorch raises RuntimeError, EOFError, UnpicklingError, ... for broken files
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} cannot be opened as tensors and plain containers: {reason}") from error
+        raise ValueError(
+            f"{path} ({path.stat().st_size:,} bytes) cannot be opened as tensors and plain containers: it is "
+            "damaged, no checkpoint, or holds other objects; save its state dict alone, as "
+            'torch.save(checkpoint["model"], path) does'
+        ) from error
     found: dict[str, Any] = {}
     for state in _state_dicts(content):
         if _AUTOENCODER in state:
@@ -83,13 +90,26 @@ def import_official(
         state: the autoencoder's official state dict, with quantized blocks or with SysBinder's prototypes.
         prior: that of the prior over its codes.
         told: what weights do not tell, by its official name: num_slots (learned initial slots and a prior tell it),
-            num_iterations, num_decoder_heads, prior_num_heads, dropout; None and what is left out have the official
-            defaults.
+            num_iterations, num_decoder_heads, prior_num_heads, dropout, commitment_beta; None and what is left out have
+            the official defaults.
 
     Raises:
         ValueError: in one line, every tensor that is missing, unexpected or of the wrong shape, or a wrong size.
     """
     given = {name: value for name, value in told.items() if value is not None}
+    for name, value in given.items():
+        if name not in TOLD:
+            raise ValueError(f"{name}={value} is nothing that an official model is told; choose from {', '.join(TOLD)}")
+    for name in UNTOLD.keys() & given.keys():
+        require_positive(**{name: int(given[name])})
+    for name, tensors in (("autoencoder", state), ("prior", prior or {})):
+        if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+            raise ValueError(f"the {name}'s state dict holds something that is no tensor")
+        broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
+        if broken:
+            raise ValueError(
+                f"the {name}'s weights hold NaN or infinity, the first in {broken[0]}: take another checkpoint"
+            )
     arguments = _arguments(state, prior, given)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the noise that slots start from in eval mode is ours, and the same each time
@@ -124,6 +144,7 @@ def _arguments(
     slots = f"image_encoder.{_attention_name(state)}."
     num_blocks, block_dim, hidden = _shape(state, f"{slots}mlp.0.w", 3)
     learned = f"{slots}learned_init_slots.weight" in state
+    asked = told.get("num_slots")
     prototypes = f"{slots}prototype_memory.mem_params" in state
     if prototypes:
         codebook_size = _shape(state, f"{slots}prototype_memory.mem_params", 4)[1]
@@ -134,7 +155,9 @@ def _arguments(
     elif prior is not None:
         num_slots = _shape(prior, "pos.pe", 3)[1] // num_blocks
     else:
-        num_slots = int(told.get("num_slots", UNTOLD["num_slots"]))
+        num_slots = int(asked or UNTOLD["num_slots"])
+    if asked is not None and asked != num_slots:
+        raise ValueError(f"num_slots={asked} but the weights are those of {num_slots} slots: leave it out")
     width, channels, *_ = _shape(state, "image_encoder.cnn.0.m.weight", 4)
     vocab_size, embed_dim = _shape(state, "image_decoder.dict.dictionary.weight", 2)
     length = _shape(state, "image_decoder.decoder_pos.pe", 3)[1] - 1

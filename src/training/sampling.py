@@ -33,7 +33,8 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     if model.prior is None:
         raise ConfigError(
             f"checkpoint {config.checkpoint} holds no prior to generate from: "
-            "let its training run to the end (with training.prior.steps above 0)"
+            "let its training run to the end (with training.prior.steps above 0), or give src.convert_official "
+            "the prior with --prior"
         )
     folder = Path(config.output)
     if folder.exists() and not folder.is_dir():
