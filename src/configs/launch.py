@@ -45,8 +45,8 @@ PLUGIN = (
 )
 
 NO_SLURM = (
-    "hydra/launcher: this machine has no SLURM (no srun is found); start the command where sbatch works, or run the same "
-    "jobs on this machine with hydra/launcher=submitit_local"
+    "hydra/launcher: this machine has no SLURM (no srun is found); start the command where sbatch works, or run the "
+    "same jobs on this machine with hydra/launcher=submitit_local"
 )
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE)  # no other path would be better
