@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,15 @@ def test_a_missing_plugin_is_one_line(monkeypatch, group, name, plugin):
         ConfigError, match=f"hydra/{group}/{plugin} is a plugin of Hydra that is not installed; .*sweep"
     ):
         tiny_config(f"hydra/{group}={name}")
+
+
+@pytest.mark.skipif(shutil.which("srun") is not None, reason="this machine has SLURM")
+def test_no_slurm_is_one_line(tmp_path):
+    pytest.importorskip("submitit")
+    done = command("train", "-m", "hydra/launcher=svq_slurm", "seed=0,1", *TINY, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: hydra/launcher: this machine has no SLURM")
+    assert "hydra/launcher=submitit_local" in done.stderr
 
 
 @pytest.mark.slow

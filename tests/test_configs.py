@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import inspect
 import os
 import re
@@ -324,6 +325,32 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     done = command("train", "log_dir=file", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert re.search(r"^error: (Not a directory|File exists): \S*file", done.stderr)
+
+
+def test_an_output_that_cannot_be_made_is_one_line_and_code_2(tmp_path):
+    pytest.importorskip("mitsuba")
+    (tmp_path / "file").write_text("")
+    for output, said in (
+        ("file", "is a file; give an empty"),
+        ("file/deeper", r"cannot be used \(.*\); give one that"),
+    ):
+        done = command("render", f"output={output}", cwd=tmp_path)
+        assert done.returncode == 2 and re.match(f"error: output={output} {said}", done.stderr), done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_setting_behind_an_error_of_the_file_system_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config("checkpoint_dir=a/b", "log_dir=logs")
+    for file in ("a", "a/b", "a/b/last.pth", tmp_path / "a" / "b"):
+        error = launch.as_command_error(PermissionError(errno.EACCES, "Permission denied", str(file)), config)
+        assert error.exit_code == 2
+        assert (
+            str(error) == f"checkpoint_dir=a/b cannot be used (Permission denied: {file}); give one that can be written"
+        )
+    for found in (OSError(errno.ENOSPC, "No space left", "a/b/last.pth"), OSError(errno.EACCES, "Denied", "elsewhere")):
+        error = launch.as_command_error(found, config)
+        assert error.exit_code == 1 and str(error) == f"{found.strerror}: {found.filename}"
 
 
 def test_a_folder_for_checkpoints_that_cannot_be_made_is_found_at_once(tmp_path, monkeypatch):

@@ -37,5 +37,7 @@ def as_config_error() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's, not one of ours: `configs.launch` says which setting led there
         line = str(error)
         raise ConfigError(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...") from error

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 a setting or an argument cannot be used, 130 int
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import os
 import re
@@ -42,6 +43,13 @@ PLUGIN = (
     "is a plugin of Hydra that is not installed; the extra `sweep` has the launchers joblib, submitit_local and "
     "submitit_slurm and the sweeper optuna: pip install -e '.[sweep]'"
 )
+
+NO_SLURM = (
+    "hydra/launcher: this machine has no SLURM (no srun is found); start the command where sbatch works, or run the "
+    "same jobs on this machine with hydra/launcher=submitit_local"
+)
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE)  # no other path would be better
 
 
 def conf_folder() -> Path:
@@ -83,12 +91,14 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
 
         @functools.wraps(main)  # Hydra finds the folder of the configs through the wrapped function
         def task(composed: DictConfig) -> float | None:
+            config = None
             try:
-                return main(to_object(composed, schema))
-            except CommandError as error:
+                config = to_object(composed, schema)
+                return main(config)
+            except (CommandError, OSError) as error:
                 if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise  # in a multirun Hydra ends the other jobs first
-                _stop(error)
+                _stop(as_command_error(error, config))
 
         @functools.wraps(main)
         def entry() -> None:
@@ -101,10 +111,14 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
                 if wants_traceback:
                     raise
                 _stop(as_command_error(error))
-            except ValueError as error:
-                if wants_traceback or "No trials are completed" not in str(error):  # so says Optuna
+            except (ValueError, RuntimeError) as error:
+                if wants_traceback:
                     raise
-                _stop(CommandError("no trial of the sweep came to its end; the lines above say why"))
+                if "No trials are completed" in str(error):  # so says Optuna
+                    _stop(CommandError("no trial of the sweep came to its end; the lines above say why"))
+                if 'Could not detect "srun"' in str(error):  # so says submitit
+                    _stop(ConfigError(NO_SLURM))
+                raise
             except KeyboardInterrupt:
                 hint = "; training.resume=auto goes on from last.pth, if there is one"
                 _stop(Interrupted("interrupted" + (hint if config_name == "train" else "")))
@@ -174,13 +188,35 @@ def plain(config: Any) -> dict[str, Any]:
     return asdict(config)
 
 
-def as_command_error(error: Exception) -> CommandError:
-    """What Hydra, OmegaConf or the file system raised, as one line and an exit code."""
+def as_command_error(error: Exception, config: Any = None) -> CommandError:
+    """What Hydra, OmegaConf or the file system raised, as one line and an exit code; the settings in `config`, if it is
+    known, are looked through for the path that led there."""
     if isinstance(error, CommandError):
         return error
     if isinstance(error, OSError) and not isinstance(error, HydraException):  # a missing config is both
+        if error.errno not in FULL and (setting := _path_behind(error.filename, config)):
+            return ConfigError(
+                f"{setting} cannot be used ({error.strerror}: {error.filename}); give one that can be written"
+            )
         return CommandError(f"{error.strerror or error}: {error.filename}" if error.filename else error)
     return ConfigError(explain(error))
+
+
+def _path_behind(filename: Any, config: Any, prefix: str = "") -> str | None:
+    """key=value of the setting whose path holds a file, or lies in it."""
+    if config is None or not isinstance(filename, (str, os.PathLike)):
+        return None
+    file = Path(filename).absolute()
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if is_dataclass(value):
+            if found := _path_behind(filename, value, f"{prefix}{entry.name}."):
+                return found
+        elif "path" in entry.metadata and value:
+            path = Path(value).absolute()
+            if file.is_relative_to(path) or (path.is_relative_to(file) and file != Path.cwd()):
+                return f"{prefix}{entry.name}={value}"
+    return None
 
 
 def explain(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .base import SPLITS, SceneDataset, check_choice
 from .clevr_scenes import DEFINITION, MATERIAL_NAMES, SHAPE_NAMES, VARIANTS, Variant
-from .shards import read_manifest, read_split
+from .shards import MANIFEST, read_manifest, read_split, render_command
 
 
 class ClevrLikeDataset(SceneDataset):
@@ -38,6 +38,11 @@ class ClevrLikeDataset(SceneDataset):
         self, path: str | Path, split: str = "train", image_size: int = 64, num_images: int | None = None
     ) -> None:
         self.path, self.split, self.image_size = Path(path), check_choice("split", split, SPLITS), image_size
+        if not (self.path / MANIFEST).is_file():
+            raise FileNotFoundError(
+                f"data.path={path} has no {MANIFEST}; make the folder with `{_command_for(self.path, image_size)}`, "
+                "or give one that such a command has written"
+            )
         self.manifest = read_manifest(self.path)
         source, available = self.manifest.source, self.manifest.counts[split]
         if source.variant not in VARIANTS or source.definition != DEFINITION:
@@ -46,9 +51,11 @@ class ClevrLikeDataset(SceneDataset):
                 f"reads {DEFINITION} ({', '.join(VARIANTS)}); render them again"
             )
         if source.image_size != image_size:
+            other = Path(f"data/clevr_{source.variant}_{image_size}")
             raise ValueError(
                 f"data.path={path} holds pictures of {source.image_size} pixels, not data.image_size={image_size}; "
-                f"set data.image_size={source.image_size} or render others"
+                f"set data.image_size={source.image_size}, or data.path={other} and make it with "
+                f"`{_command_for(other, image_size)}`"
             )
         if num_images is not None and num_images > available:
             raise ValueError(
@@ -58,9 +65,11 @@ class ClevrLikeDataset(SceneDataset):
         self.num_samples = available if num_images is None else num_images
         lacking = [s for s in self.manifest.plan(split) if s.start < self.num_samples and not self.manifest.has(s)]
         if lacking:
+            there = lacking[0].start
+            fewer = f", or set data.num_{split}={there}" if there else ""
             raise ValueError(
-                f"data.path={path} is unfinished: it has the first {lacking[0].start} of {self.num_samples} {split} "
-                f"scenes; let `python -m src.render` end, or lower data.num_{split}"
+                f"data.path={path} is unfinished: it has the first {there} of {self.num_samples} {split} scenes; let "
+                f"`{self.manifest.command(self.path)}` end{fewer}"
             )
         self._arrays: dict[str, Tensor] | None = None
 
@@ -110,6 +119,12 @@ class ClevrLikeDataset(SceneDataset):
     def __getstate__(self) -> dict[str, Any]:
         """With the pictures, so that workers started later share them."""
         return self.prepare().__dict__
+
+
+def _command_for(folder: Path, image_size: int) -> str:
+    """The command that makes a folder, whose variant its name tells, as in that of `python -m src.render`."""
+    variant = next((name for name in VARIANTS if name in folder.name), next(iter(VARIANTS)))
+    return render_command(variant=variant, image_size=image_size, output=folder)
 
 
 def save_preview(folder: str | Path, count: int = 18) -> Path:

@@ -125,18 +125,19 @@ def as_tensor(stored: Stored) -> Tensor:
 def list_pictures(path: str) -> list[str]:
     """The files of a folder (those with the ending of a picture, at any depth) or of a glob, sorted by name.
 
+    Of a folder nothing hidden counts, be it a file or a folder; pipes, sockets and devices never do.
+
     Raises:
         FileNotFoundError: there are none.
         ValueError: one file instead of many.
     """
     where = os.path.expanduser(path)
     if os.path.isdir(where):
-        found = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(where)
-            for name in names
-            if name.lower().endswith(ENDINGS) and not name.startswith(".")
-        ]
+        found = []
+        for folder, folders, names in os.walk(where):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
+            found += [path for path in paths if path.lower().endswith(ENDINGS) and not _is_special(path)]
         if not found:
             raise FileNotFoundError(f"data.path={path} holds no pictures ({', '.join(ENDINGS)}), at any depth")
     elif os.path.isfile(where):
@@ -147,6 +148,12 @@ def list_pictures(path: str) -> list[str]:
             kind = "matches no file" if glob.has_magic(where) else "does not exist"
             raise FileNotFoundError(f"data.path={path} {kind}, seen from {os.getcwd()}; give a folder or a glob")
     return sorted(found)
+
+
+def _is_special(path: str) -> bool:
+    """Whether it is no file, so that opening it may wait forever; a link that leads nowhere is left for the decoder to
+    name."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def split_of(files: Sequence[str], split: str, path: str) -> list[str]:

@@ -93,6 +93,7 @@ def _go_on(folder: Path, wanted: Manifest) -> Manifest:
     A listed shard that is gone is rendered again.
     """
     if not (folder / MANIFEST).exists():
+        _check_free(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_manifest(folder, wanted)
         return wanted
@@ -116,6 +117,17 @@ def _go_on(folder: Path, wanted: Manifest) -> Manifest:
                 del manifest.shards[shard.name]
     write_manifest(folder, manifest)
     return manifest
+
+
+def _check_free(folder: Path) -> None:
+    """Refuses a place where something else is: shards and preview.png would lie among it, or on it."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output={folder} is a file; give an empty or a new folder")
+    draft = f"{MANIFEST}.part"  # all that a run stopped at its very start leaves
+    if folder.exists() and (others := sorted(path.name for path in folder.iterdir() if path.name != draft)):
+        raise ValueError(
+            f"output={folder} holds other files ({others[0]}) and no {MANIFEST}; give an empty or a new folder"
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from .base import SPLITS
 
 MANIFEST = "manifest.json"
 SHARD_SIZE = 250  # scenes
+RENDERED = ("val", "test", "train")  # the order: the small splits first, so that an unfinished folder can be trained on
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Manifest:
     shards: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def plan(self, *splits: str) -> Iterator[Shard]:
-        """All shards of the splits (of every split, if none is given)."""
-        for split in splits or SPLITS:
+        """All shards of the splits (of every split in the order of rendering, if none is given)."""
+        for split in splits or RENDERED:
             count = self.counts[split]
             for start in range(0, count, SHARD_SIZE):
                 yield Shard(split, start, min(start + SHARD_SIZE, count))
@@ -73,6 +75,24 @@ class Manifest:
     def missing(self) -> list[Shard]:
         return [shard for shard in self.plan() if not self.has(shard)]
 
+    def command(self, folder: Path) -> str:
+        """The command that makes the folder, or goes on with it."""
+        counts = {f"num_{split}": self.counts[split] for split in SPLITS}
+        return render_command(
+            variant=self.source.variant,
+            image_size=self.source.image_size,
+            samples=self.source.samples,
+            seed=self.source.seed,
+            **counts,
+            output=folder,
+        )
+
+
+def render_command(**settings: object) -> str:
+    """`python -m src.render` with these settings, as the shell takes it."""
+    words = (shlex.quote(f"{key}={value}") for key, value in settings.items())
+    return " ".join(("python -m src.render", *words))
+
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a folder.
@@ -83,9 +103,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} has no {MANIFEST}; give a folder that `python -m src.render output={folder}` has written"
-        )
+        raise FileNotFoundError(f"{folder} has no {MANIFEST}; give a folder that `python -m src.render` has written")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return Manifest(

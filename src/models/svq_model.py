@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_choice, require_divisible, require_positive, require_weight
+from .checks import require_choice, require_divisible, require_multiple, require_positive, require_weight
 from .code_model import CodeModel
 from .prototype_memory import PrototypeMemory
+from .sketcher import PATCH
 from .slot_attention import SlotAttentionEncoder, Slots
 from .slot_decoder import DecoderOutput, SVQDecoder
 from .token_decoder import TokenDecoder
@@ -95,6 +96,9 @@ class SVQ(CodeModel):
             require_positive(decoder_heads=decoder_heads)
             name, width = ("hidden_dim", hidden_dim) if feature_dim is None else ("feature_dim", feature_dim)
             require_divisible(name, width, "decoder_heads", decoder_heads)
+        if decoder != "transformer":  # the backbone asks for less, and would offer sizes that the decoder refuses
+            require_positive(image_size=image_size)
+            require_multiple("image_size", image_size, PATCH)
         require_choice("bottleneck", bottleneck, BOTTLENECKS)
         if num_starts > 1 and decoder == "transformer":
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -75,9 +76,21 @@ def test_workers_get_the_pictures(folder):
         (
             {"path": "nowhere"},
             FileNotFoundError,
-            "nowhere has no manifest.json; give a folder that",
+            "nowhere has no manifest.json; make the folder with `python -m src.render variant=easy image_size=16 "
+            "output=nowhere`, or give one",
         ),
-        ({"image_size": 64}, ValueError, "holds pictures of 16 pixels, not data.image_size=64; set data.image_size=16"),
+        (
+            {"path": "hard_ones"},
+            FileNotFoundError,
+            "`python -m src.render variant=hard image_size=16 output=hard_ones`",
+        ),
+        (
+            {"image_size": 64},
+            ValueError,
+            "holds pictures of 16 pixels, not data.image_size=64; set data.image_size=16, or "
+            "data.path=data/clevr_easy_64 and make it with `python -m src.render variant=easy image_size=64 "
+            "output=data/clevr_easy_64`",
+        ),
         ({"num_images": 25}, ValueError, "25 train scenes were asked for but .* has 24; lower data.num_train"),
         ({"split": "all"}, ValueError, "split='all' is unknown; choose one of: train, val, test"),
     ],
@@ -105,9 +118,17 @@ def test_an_unfinished_folder_serves_the_scenes_it_has(folder):
     stored = json.loads((folder / MANIFEST).read_text())
     del stored["shards"]["train-00002.npz"]
     (folder / MANIFEST).write_text(json.dumps(stored))
-    with pytest.raises(ValueError, match="is unfinished: it has the first 20 of 24 train scenes"):
+    line = shlex.quote(f"output={folder}")
+    line = f"python -m src.render variant=easy image_size=16 samples=1 seed=0 num_train=24 num_val=8 num_test=8 {line}"
+    said = f"is unfinished: it has the first 20 of 24 train scenes; let `{line}` end, or set data.num_train=20"
+    with pytest.raises(ValueError, match=re.escape(said) + "$"):
         ClevrLikeDataset(folder, image_size=16)
     assert len(ClevrLikeDataset(folder, image_size=16, num_images=20).images) == 20
+    for name in ("train-00000.npz", "train-00001.npz"):
+        del stored["shards"][name]
+    (folder / MANIFEST).write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match="it has the first 0 of 24 train scenes; let `.*` end$"):
+        ClevrLikeDataset(folder, image_size=16)
 
 
 def test_a_preview_shows_pictures_beside_their_objects(folder):

@@ -59,6 +59,9 @@ def test_a_folder_means_its_pictures_at_any_depth_and_a_glob_what_it_matches(fol
     os.rename(folder / "picture_005.png", folder / "deep" / "z.PNG")
     (folder / "notes.txt").write_text("no picture")
     (folder / ".hidden.png").write_text("no picture")
+    (folder / ".thumbnails" / "large").mkdir(parents=True)
+    for hidden in (folder / ".thumbnails", folder / ".thumbnails" / "large"):
+        (hidden / "x.png").write_text("no picture")
     assert len(list_pictures(str(folder))) == 20
     assert list_pictures(str(folder / "*_01?.png")) == [str(folder / f"picture_01{n}.png") for n in range(10)]
     assert len(list_pictures(str(folder / "**" / "*.PNG"))) == 1
@@ -67,6 +70,16 @@ def test_a_folder_means_its_pictures_at_any_depth_and_a_glob_what_it_matches(fol
     bracketed = folder.parent / "[in]"
     os.rename(folder, bracketed)
     assert len(list_pictures(str(bracketed))) == 20
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_never_opened(folder):
+    os.mkfifo(folder / "pipe.png")
+    os.symlink("nowhere", folder / "zz.png")
+    for where in (folder, folder / "*.png"):
+        assert str(folder / "pipe.png") not in list_pictures(str(where))
+    with pytest.raises(PictureError, match=r"zz.png: no such file"):
+        opened(folder, "test").prepare()
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,41 @@ def test_what_does_not_match_is_refused(tmp_path, whole):
         run(tmp_path)
 
 
+def test_the_small_splits_come_first_and_older_folders_go_on(tmp_path, monkeypatch, whole):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 6)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "new")
+    assert sorted(read_manifest(tmp_path / "new").shards) == ["test-00000.npz", "train-00000.npz", "val-00000.npz"]
+    assert len(ClevrLikeDataset(tmp_path / "new", image_size=16, num_images=3).images) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "RENDERED", ("train", "val", "test"))
+        stop_at(patch, 6)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "old")
+    assert sorted(read_manifest(tmp_path / "old").shards) == ["train-00000.npz", "train-00001.npz"]
+    for folder in (tmp_path / "new", tmp_path / "old"):
+        run(folder)
+        assert contents(folder) == whole
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "preview.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="photos holds other files .preview.png. .*; give an empty or a new folder$"):
+        run(photos)
+    assert contents(photos) == {"preview.png": b"mine"}
+    with pytest.raises(ValueError, match="preview.png is a file; give an empty or a new folder$"):
+        run(photos / "preview.png")
+
+
+def test_a_run_stopped_at_its_very_start_goes_on(tmp_path, whole):
+    (tmp_path / f"{MANIFEST}.part").write_bytes(b"half")
+    run(tmp_path)
+    assert contents(tmp_path) == whole
+
+
 @pytest.mark.slow
 def test_two_workers_write_the_same_bytes(tmp_path, whole):
     run(tmp_path, workers=2)
