@@ -10,12 +10,16 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def peak_memory(function: str, *words: str) -> int:
+def peak_memory(function: str, *words: str) -> int | None:
     """Bytes of the largest resident set of a new process that calls `function`, "module:name", with `words`.
+
+    None on Windows, where Python's library does not tell it.
 
     Raises:
         RuntimeError: the process failed; with its last line.
     """
+    if sys.platform == "win32":
+        return None
     command = [sys.executable, "-m", "benchmarks.speed.memory", function, *words]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     if done.returncode:
@@ -29,7 +33,7 @@ def own_peak() -> int:
     if status.exists():  # Linux counts what the parent had before `exec` as the child's, except here
         (line,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
-    import resource  # which Windows lacks
+    import resource  # here, because Windows lacks it
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

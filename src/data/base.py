@@ -4,6 +4,7 @@ hold, H = W = image_size."""
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> Any:
     return value
 
 
-class SceneDataset(Dataset):
+class SceneDataset(Dataset, ABC):
     """The pictures of one split and, where there is ground truth, what they show.
 
     ``ds[i]`` is a float32 image (3, H, W) in [0, 1]. A subclass sets ``name``, ``split`` and ``image_size`` and gives
@@ -56,9 +57,9 @@ class SceneDataset(Dataset):
         return {}
 
     @property
+    @abstractmethod
     def images(self) -> Tensor:
         """All pictures, uint8 (num, 3, H, W); in memory, or mapped from a file."""
-        raise NotImplementedError
 
     @property
     def instances(self) -> Tensor:
@@ -86,8 +87,9 @@ class SceneDataset(Dataset):
             bar.update(len(self))
         return self
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """How many pictures there are."""
 
     def __getitem__(self, index: int) -> Any:
         return self.__getitems__([self._row(index)])[0]

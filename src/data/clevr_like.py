@@ -118,7 +118,7 @@ class ClevrLikeDataset(SceneDataset):
 
     def __getstate__(self) -> dict[str, Any]:
         """With the pictures, so that workers started later share them."""
-        return self.prepare().__dict__
+        return dict(vars(self.prepare()))
 
 
 def _command_for(folder: Path, image_size: int) -> str:

@@ -235,7 +235,7 @@ class ToyDataset(SceneDataset):
         return [f"{self.colour_names[c]} {self.shape_names[s]}" for c, s in pairs if s >= 0]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.prepare().__dict__
+        return dict(vars(self.prepare()))
 
 
 class ShapesDataset(ToyDataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ _PRIOR = "prior."
 Model = TypeVar("Model", bound="CodeModel")
 
 
-class CodeModel(nn.Module):
+class CodeModel(nn.Module, ABC):
     """A model that writes an image as codes (B, N, M), each one of K, and paints images from codes.
 
     Args:
@@ -56,9 +57,9 @@ class CodeModel(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @abstractmethod
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """The weights by part, each of which may learn at a rate of its own: "encoder", "decoder", perhaps "dvae"."""
-        raise NotImplementedError
 
     def compute_loss(
         self,
@@ -120,13 +121,13 @@ class CodeModel(nn.Module):
         values = torch.stack([loss, *terms.values()]).tolist()  # one transfer from the device, not one a term
         return loss, dict(zip(["loss", *terms], values, strict=True))
 
+    @abstractmethod
     def encode(self, image: Tensor) -> Tensor:
         """The codes (B, N, M) of `image` (B, in_channels, H, W) in [0, 1]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def paint(self, codes: Tensor) -> Tensor:
         """The images (B, in_channels, H, W) that `codes` (B, N, M) stand for, about [0, 1], not clamped."""
-        raise NotImplementedError
 
     def in_order(self, codes: Tensor) -> Tensor:
         """`codes` (B, N, M) with each scene's slots in the one order that the prior knows."""
