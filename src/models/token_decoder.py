@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +19,13 @@ from .checks import (
     require_tokens,
 )
 from .dvae import DVAE
-from .transformer import Dropout, SelfAttention, Steps, TransformerLayer, draw
+from .transformer import Dropout, KnowsItsHeads, SelfAttention, Steps, TransformerLayer, draw
 
 _COUPLER_HEADS = 4
 _PAINTED_AT_ONCE = 32  # images; the keys and values of 1,024 tokens at the paper's sizes are 13 MB each
 
 
-class TokenDecoder(nn.Module):
+class TokenDecoder(KnowsItsHeads):
     """p(tokens | slots) = Π p(token_t | tokens before t, slots), tokens being those of a dVAE; row by row.
 
     Every block of every slot is a token of the memory that the transformer attends to. The blocks of one slot meet in
@@ -58,7 +57,7 @@ class TokenDecoder(nn.Module):
         num_layers: int = 8,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(num_heads, "decoder")
         require_positive(
             slot_dim=slot_dim,
             num_slots=num_slots,
@@ -73,8 +72,6 @@ class TokenDecoder(nn.Module):
         self.slot_dim, self.num_slots, self.num_blocks = slot_dim, num_slots, num_blocks
         self.dvae = DVAE(image_size, channels, vocab_size)
         self.length = self.dvae.grid**2
-        # The weights fit any number of heads but mean another thing, so the number is kept with them.
-        self.register_buffer("num_heads", torch.tensor(num_heads))
 
         self.from_block = BlockLinear(num_blocks, slot_dim // num_blocks, embed_dim)
         self.block_position = nn.Parameter(torch.zeros(num_blocks, embed_dim))
@@ -106,8 +103,6 @@ class TokenDecoder(nn.Module):
         self.head = nn.Linear(embed_dim, vocab_size, bias=False)
         self._initialise()
 
-    num_heads: Tensor
-
     @torch.no_grad()
     def _initialise(self) -> None:
         """The distributions that the official weights are drawn from."""
@@ -121,12 +116,6 @@ class TokenDecoder(nn.Module):
         nn.init.uniform_(self.begin, -((3 / len(self.begin)) ** 0.5), (3 / len(self.begin)) ** 0.5)
         nn.init.trunc_normal_(self.position_embedding)
         nn.init.xavier_uniform_(self.head.weight)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        loaded = state_dict.get(f"{prefix}num_heads")
-        if loaded is not None and int(loaded) != int(self.num_heads):
-            raise RuntimeError(f"the weights are those of a decoder with num_heads={int(loaded)}, not {self.num_heads}")
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     # ------------------------------------------------------------------ likelihood
 

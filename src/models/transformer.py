@@ -234,6 +234,29 @@ class TransformerLayer(nn.Module):
         return x + self.drop(branch(norm(x), *context))
 
 
+class KnowsItsHeads(nn.Module):
+    """A transformer whose weights fit any number of heads but mean another thing, so the number is kept with them.
+
+    Args:
+        num_heads: of its layers.
+        kind: what it is called where weights of another number are refused, with a RuntimeError.
+    """
+
+    num_heads: Tensor
+
+    def __init__(self, num_heads: int, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("num_heads", torch.tensor(num_heads))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        loaded = state_dict.get(f"{prefix}num_heads")
+        if loaded is not None and int(loaded) != int(self.num_heads):
+            kept = f"num_heads={int(loaded)}, not {self.num_heads}"
+            raise RuntimeError(f"the weights are those of a {self.kind} with {kept}")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 class Steps:
     """Causal layers, applied to one token after another; keys and values of those before are kept.
 

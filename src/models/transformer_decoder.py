@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .checks import require_choice, require_codes, require_divisible, require_positive, require_temperature
-from .transformer import SelfAttention, Steps, TransformerLayer, draw
+from .transformer import KnowsItsHeads, SelfAttention, Steps, TransformerLayer, draw
 
 STYLES = ("default", "paper")
 
 
-class AutoregressiveTransformer(nn.Module):
+class AutoregressiveTransformer(KnowsItsHeads):
     """p(codes) = Π p(code_t | codes before t), slot by slot and, within a slot, block by block.
 
     Every block has its own embeddings and its own output layer over its K codes, so a position can only ever
@@ -40,7 +38,7 @@ class AutoregressiveTransformer(nn.Module):
         dropout: float = 0.1,
         style: str = "default",
     ) -> None:
-        super().__init__()
+        super().__init__(num_heads, "prior")
         require_choice("style", style, STYLES)
         require_positive(
             num_slots=num_slots,
@@ -55,8 +53,6 @@ class AutoregressiveTransformer(nn.Module):
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_codebooks, codebook_size
         length = num_slots * num_codebooks
-        # The weights fit any number of heads but mean another thing, so the number is kept with them.
-        self.register_buffer("num_heads", torch.tensor(num_heads))
         self.code_embedding = nn.Parameter(torch.randn(num_codebooks, codebook_size, embed_dim) * 0.02)
         self.begin = nn.Parameter(torch.randn(embed_dim) * 0.02)
         self.position_embedding = nn.Parameter(torch.randn(length, embed_dim) * 0.02)
@@ -72,8 +68,6 @@ class AutoregressiveTransformer(nn.Module):
         if style == "paper":
             self._start_scales, self._embedding_scale = (1.0, (3 * embed_dim) ** -0.5), embed_dim**0.5
             self._start_as_the_paper()
-
-    num_heads: Tensor
 
     @torch.no_grad()
     def _start_as_the_paper(self) -> None:
@@ -101,12 +95,6 @@ class AutoregressiveTransformer(nn.Module):
         for weight, scale in zip((self.code_embedding, self.head.mT), self._start_scales, strict=True):
             projection = torch.randn(*codebook.shape[::2], weight.shape[-1], device=codebook.device)
             weight.copy_(codebook @ projection * (scale * codebook.shape[-1] ** -0.5))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        loaded = state_dict.get(f"{prefix}num_heads")
-        if loaded is not None and int(loaded) != int(self.num_heads):
-            raise RuntimeError(f"the weights are those of a prior with num_heads={int(loaded)}, not {self.num_heads}")
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Teacher forcing: `codes` (B, N, M) → logits (B, N, M, K), those of a position given all before it."""
