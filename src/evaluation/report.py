@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +11,17 @@ import torch
 from torch import Tensor
 
 from ..data.base import SceneDataset
-from ..data.toy_datasets import ToyDataset
 from ..models.code_model import CodeModel
-from ..models.slot_decoder import losses_only
-from ..utils.progress import progress_bar
 from ..utils.randomness import own_randomness
-from .attribute_network import AttributeNetwork, read_images
-from .attribute_training import attribute_network
 from .codes import best_distinct_blocks, block_factor_matrix, codebook_use, factor_labels
-from .generation import draw_scenes, well_formedness
+from .generation import well_formedness
 from .intervals import share
-from .passes import Pass, run_model
+from .passes import Pass
 from .prior import prior_bits_per_code
 from .probes import read_factors
+from .subject import Subject, look_at
 
-FIT_SCENES = 5000  # of the train split, for the probes
 OBJECTS = 10_000  # that probes, information and codebook use ask for; codebook use looks at exactly so many
-GENERATE_BATCH = 250
 _OF_OBJECTS = ("readout", "blocks", "codebooks")  # what `code_scores` gives
 
 
@@ -66,70 +58,78 @@ def evaluate_model(
         `attribute_network`, `seconds`; `notes`, one line for everything that was skipped or is undefined; and
         `arrays` for figures: `block_factor` (M, F) with the names `factors`, `code_counts` (M, K).
     """
-    settings: dict[str, Any] = {"device": device, "autocast": autocast, "batch_size": batch_size}
-    notes: list[str] = []
-    seconds: dict[str, float] = {}
-    scores: dict[str, Any] = {}
     was_training = model.training
     model.eval()
     try:
         with own_randomness(seed, torch.device(device)):
-            network, network_report = None, None
-            if isinstance(test_ds, ToyDataset):
-                with _timed(seconds, "attribute_network"):
-                    network, network_report = attribute_network(
-                        test_ds, cache_dir, device=device, autocast=autocast, progress=progress
-                    )
-            with _timed(seconds, "scenes"):
-                fit_ds = train_ds.first(FIT_SCENES)
-                with progress_bar("scoring scenes", len(fit_ds) + len(test_ds), unit="scene", enabled=progress) as bar:
-                    with losses_only(model):  # what the probes are fitted to needs no picture
-                        fit = run_model(model, fit_ds, on_batch=bar.update, **settings)
-                    judge = None if network is None else _judge(network)
-                    test = run_model(model, test_ds, judge=judge, on_batch=bar.update, **settings)
-            scores["reconstruction"] = reconstruction_scores(test)
-            if test_ds.has_ground_truth and test.vectors.shape[1]:
-                scores["segmentation"] = segmentation_scores(test, notes)
-                with _timed(seconds, "codes"):
-                    scores.update(code_scores(fit, test, model.codebook_size, seed, notes))
-            else:
-                scores.update(dict.fromkeys(("segmentation", *_OF_OBJECTS)), arrays=_no_arrays(test))
-                lacking = f"the model has no slots to compare with the objects of {test_ds.name}"
-                if not test_ds.has_ground_truth:
-                    lacking = f"{test_ds.name} has no masks and factors to compare with"
-                notes.append(f"segmentation, readout, blocks, codebooks: {lacking}")
-            arrays = scores.pop("arrays")
-            if model.prior is None:
-                reason = "has none (init_prior was not called); scenes are those of random codes"
-                notes.append(f"prior: the model {reason if model.has_codes else 'has no codes to learn one of'}")
-                scores["prior"] = None
-            else:
-                with _timed(seconds, "prior"):
-                    codes = torch.cat([model.in_order(some.to(device)).cpu() for some in test.codes.split(batch_size)])
-                    scores["prior"] = prior_bits_per_code(
-                        model.prior, codes, seed, batch_size, autocast, shuffle=model.has_slots
-                    )
-                if not model.has_slots:
-                    notes.append("prior: patches have one order only, so no shuffled one is scored")
-            if not model.has_codes:
-                notes.append("generation: the model has no codes to draw scenes from")
-                scores["generation"] = None
-            elif network is None:
-                notes.append(
-                    f"generation: no attribute network judges whether scenes of {test_ds.name} are well formed"
-                )
-                scores["generation"] = None
-            else:
-                with _timed(seconds, "generation"):
-                    with autocast or nullcontext():
-                        _, images = draw_scenes(
-                            model, num_generated, temperature, top_k, seed, batch_size=GENERATE_BATCH, progress=progress
-                        )
-                    scores["generation"] = well_formedness(images, network, batch_size, test_ds.rule)
+            subject = look_at(
+                model,
+                train_ds,
+                test_ds,
+                device=device,
+                autocast=autocast,
+                batch_size=batch_size,
+                seed=seed,
+                cache_dir=cache_dir,
+                progress=progress,
+            )
+            scores = score(subject, num_generated, temperature, top_k)
     finally:
         model.train(was_training)
-    scores["attribute_network"] = network_report
-    return {**scores, "seconds": seconds, "notes": notes, "arrays": arrays}
+    return scores
+
+
+def score(subject: Subject, num_generated: int, temperature: float = 1.0, top_k: int | None = None) -> dict[str, Any]:
+    """What `evaluate_model` returns, of a subject."""
+    model, test, test_ds, notes = subject.model, subject.test, subject.test_ds, subject.notes
+    scores: dict[str, Any] = {"reconstruction": reconstruction_scores(test)}
+    if subject.has_objects:
+        scores["segmentation"] = segmentation_scores(test, notes)
+        with subject.timed("codes"):
+            scores.update(code_scores(subject.fit, test, model.codebook_size, subject.seed, notes))
+    else:
+        scores.update(dict.fromkeys(("segmentation", *_OF_OBJECTS)), arrays=_no_arrays(test))
+        lacking = f"the model has no slots to compare with the objects of {test_ds.name}"
+        if not test_ds.has_ground_truth:
+            lacking = f"{test_ds.name} has no masks and factors to compare with"
+        notes.append(f"segmentation, readout, blocks, codebooks: {lacking}")
+    arrays = scores.pop("arrays")
+    scores["prior"] = _prior_scores(subject)
+    scores["generation"] = _generation_scores(subject, num_generated, temperature, top_k)
+    scores["attribute_network"] = subject.network_report
+    return {**scores, "seconds": subject.seconds, "notes": notes, "arrays": arrays}
+
+
+def _prior_scores(subject: Subject) -> dict[str, Any] | None:
+    model = subject.model
+    if model.prior is None:
+        reason = "has none (init_prior was not called); scenes are those of random codes"
+        subject.notes.append(f"prior: the model {reason if model.has_codes else 'has no codes to learn one of'}")
+        return None
+    with subject.timed("prior"):
+        parts = subject.test.codes.split(subject.batch_size)
+        codes = torch.cat([model.in_order(some.to(subject.device)).cpu() for some in parts])
+        scores = prior_bits_per_code(
+            model.prior, codes, subject.seed, subject.batch_size, subject.autocast, shuffle=model.has_slots
+        )
+    if not model.has_slots:
+        subject.notes.append("prior: patches have one order only, so no shuffled one is scored")
+    return scores
+
+
+def _generation_scores(
+    subject: Subject, num_generated: int, temperature: float, top_k: int | None
+) -> dict[str, Any] | None:
+    name = subject.test_ds.name
+    if not subject.model.has_codes:
+        subject.notes.append("generation: the model has no codes to draw scenes from")
+        return None
+    if subject.network is None:
+        subject.notes.append(f"generation: no attribute network judges whether scenes of {name} are well formed")
+        return None
+    with subject.timed("generation"):
+        _, images = subject.scenes_drawn(num_generated, temperature, top_k)
+        return well_formedness(images, subject.network, subject.batch_size, subject.test_ds.rule)
 
 
 def reconstruction_scores(test: Pass) -> dict[str, Any]:
@@ -199,18 +199,7 @@ def _no_arrays(test: Pass) -> dict[str, Any]:
     return {"block_factor": None, "factors": list(test.factors), "code_counts": None}
 
 
-def _judge(network: AttributeNetwork):
-    return lambda images: read_images(network, images).well_formed
-
-
 def _number(value: float | np.floating | Tensor) -> float | None:
     """A float for JSON; None for NaN (a note says why)."""
     value = float(value)
     return value if np.isfinite(value) else None
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[name] = round(time.perf_counter() - start, 2)
