@@ -11,6 +11,7 @@ Legend: B batch, N slots, M blocks (= codebooks), K codes per codebook, H, W ima
 from __future__ import annotations
 
 import colorsys
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -340,6 +341,14 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     with draft_of(path) as draft, style.context(_STYLE):
         figure.savefig(draft, format=kind, dpi=figure.dpi)
     return path
+
+
+def png(figure: Figure) -> bytes:
+    """``figure`` as the bytes of a PNG file, at its own resolution."""
+    file = io.BytesIO()
+    with style.context(_STYLE):
+        figure.savefig(file, format="png", dpi=figure.dpi)
+    return file.getvalue()
 
 
 # -------------------------------------------------------------------------------------------------- layout
