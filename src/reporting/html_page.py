@@ -48,14 +48,15 @@ h3 { margin: 1.75rem 0 0.4rem; font-size: 1rem; }
 .about { margin: 0 0 1rem; color: var(--muted); max-width: 46rem; }
 .wide { overflow-x: auto; margin: 0.75rem 0 1.25rem; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.35rem 0.9rem 0.35rem 0; text-align: right; vertical-align: baseline; white-space: nowrap; }
+th, td { padding: 0.35rem 1.1rem 0.35rem 0; text-align: right; vertical-align: baseline; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9rem; }
 thead th { color: var(--muted); font-weight: 500; border-bottom: 1px solid var(--line); vertical-align: bottom; }
 tbody th { font-weight: 400; }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 td.words { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-.small { color: var(--muted); font-size: 0.85em; margin-left: 0.35em; }
-.track { display: inline-block; vertical-align: middle; width: 6rem; height: 0.75rem; margin-left: 0.75rem; }
+td.small { color: var(--muted); font-size: 0.8rem; text-align: left; }
+td.line { padding-top: 0; padding-bottom: 0; }
+.track { display: block; width: 6rem; height: 0.75rem; align-self: center; }
 .track rect { fill: var(--line); } .track .band { fill: var(--band); } .track .dot { fill: var(--accent); }
 figure { margin: 1rem 0 1.75rem; }
 figure img { display: block; max-width: 100%; height: auto; background: var(--plate); border-radius: 4px; }
@@ -63,7 +64,7 @@ figcaption { margin-top: 0.5rem; color: var(--muted); font-size: 0.88rem; max-wi
 .row { display: flex; align-items: center; gap: 0.75rem; padding: 0.35rem 0; border-top: 1px solid var(--line); }
 .row b { flex: 0 0 9rem; font-weight: 400; font-size: 0.88rem; }
 .row div { display: flex; flex-wrap: wrap; gap: 4px; }
-.pixels { image-rendering: pixelated; image-rendering: crisp-edges; image-rendering: pixelated; border-radius: 2px; }
+.pixels { image-rendering: crisp-edges; image-rendering: pixelated; border-radius: 2px; }
 .notes li { margin: 0.3rem 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; padding: 1rem; background: var(--panel); border: 1px solid var(--line); border-radius: 4px;
   font: 0.8rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
@@ -74,7 +75,8 @@ details summary { cursor: pointer; color: var(--muted); }
 }
 @media (max-width: 40rem) {
   .sheet { padding-top: 1.5rem; }
-  .track { display: none; }
+  td.line { display: none; }
+  nav ol { columns: 2; }
   .row { display: block; } .row b { display: block; padding-bottom: 0.25rem; }
 }
 @media print { nav, .skip { display: none; } section { break-inside: avoid-page; } }
@@ -90,7 +92,7 @@ def as_html(document: Document) -> str:
     if document.made is not None:
         parts.append(Part("made", "How this was made", "", [document.made]))
     listed = "".join(f'<li><a href="#{escape(part.name)}">{escape(part.title)}</a></li>' for part in parts)
-    sections = "\n".join(_section(part) for part in parts)
+    sections = _without_dead_links("\n".join(map(_section, parts)), [part.name for part in parts])
     if document.settings:
         sections += (
             "\n<section><details><summary>The settings it was trained with</summary>"
@@ -142,29 +144,39 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
+    """A column with intervals becomes up to three: the numbers, the intervals, and both as a picture."""
     heading = f"<h3>{escape(table.title)}</h3>" if table.title else ""
+    columns = [[row[index] for row in table.rows] for index in range(1, len(table.head))]
+    rich = [
+        (any(isinstance(cell, Cell) and cell.small for cell in cells), any(map(_track, cells))) for cells in columns
+    ]
     head = ""
     if any(table.head):
-        names = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.head)
-        head = f"<thead><tr>{names}</tr></thead>"
+        names = [f'<th scope="col">{escape(table.head[0])}</th>']
+        for name, (small, track) in zip(table.head[1:], rich, strict=True):
+            span = 1 + small + track
+            names.append(f'<th scope="col"{f" colspan={span}" if span > 1 else ""}>{escape(name)}</th>')
+        head = f"<thead><tr>{''.join(names)}</tr></thead>"
     lines = []
     for name, *cells in table.rows:
-        lines.append(f'<tr><th scope="row">{escape(str(name))}</th>{"".join(map(_cell, cells))}</tr>')
+        shown = "".join(_cell(cell, *wanted) for cell, wanted in zip(cells, rich, strict=True))
+        lines.append(f'<tr><th scope="row">{escape(str(name))}</th>{shown}</tr>')
     rows = "\n".join(lines)
     return f'{heading}<div class="wide"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
 
 
-def _cell(cell: Cell | str) -> str:
-    if isinstance(cell, str):
-        words = ' class="words"' if re.search(r"[A-Za-z]{3}", cell) and len(cell) > 24 else ""
-        return f"<td{words}>{escape(cell)}</td>"
-    small = f'<span class="small">{escape(cell.small)}</span>' if cell.small else ""
-    return f"<td>{escape(cell.text)}{small}{_track(cell)}</td>"
+def _cell(cell: Cell | str, small: bool, track: bool) -> str:
+    text = str(cell) if isinstance(cell, str) else cell.text
+    words = ' class="words"' if len(text) > 24 and re.search(r"[A-Za-z]{3}", text) else ""
+    found = f"<td{words}>{escape(text)}</td>"
+    if small:
+        found += f'<td class="small">{escape("" if isinstance(cell, str) else cell.small)}</td>'
+    return found + (f'<td class="line">{_track(cell)}</td>' if track else "")
 
 
-def _track(cell: Cell) -> str:
+def _track(cell: Cell | str) -> str:
     """A line from 0 to 1 with the interval on it; what it shows is beside it in numbers."""
-    if cell.track is None:
+    if isinstance(cell, str) or cell.track is None:
         return ""
     value, low, high = (round(96 * position, 2) for position in cell.track)
     return (
@@ -210,6 +222,11 @@ def _notes(notes: Sequence[str]) -> _Html:
 def _linked(text: str) -> str:
     """Escaped text whose [words](#part) lead to a part of the page."""
     return re.sub(r"\[([^\]]+)\]\((#[\w-]+)\)", r'<a href="\2">\1</a>', escape(text))
+
+
+def _without_dead_links(html: str, names: Sequence[str]) -> str:
+    """Links to parts that were left out become plain words."""
+    return re.sub(r'<a href="#([\w-]+)">(.*?)</a>', lambda link: link[0] if link[1] in names else link[2], html)
 
 
 def _uri(png: bytes) -> str:

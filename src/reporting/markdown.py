@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from html import escape
 
 from .document import Block, Cell, Document, Gallery, Picture, Table
 
@@ -14,25 +15,27 @@ def as_markdown(document: Document) -> str:
     for block in document.headline:
         lines += _block(block)
     for part in document.parts:
-        lines += [f'<a id="{part.name}"></a>', "", f"## {_text(part.title)}", "", part.about, ""]
+        lines += [f'<a id="{part.name}"></a>', "", f"## {_text(part.title)}", "", _text(part.about), ""]
         for block in part.blocks:
             lines += _block(block)
     if document.notes:
         lines += ["## Notes", "", *(f"- {_text(note)}" for note in document.notes), ""]
     if document.made is not None:
         lines += ["## How this was made", "", *table(document.made), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    names = [part.name for part in document.parts]
+    text = "\n".join(lines).rstrip() + "\n"  # links to parts that were left out become plain words
+    return re.sub(r"\[([^\]]+)\]\(#([\w-]+)\)", lambda link: link[0] if link[2] in names else link[1], text)
 
 
 def table(content: Table) -> list[str]:
     """The lines of one table."""
-    rows = [list(content.head), ["---"] * len(content.head), *content.rows]
-    return [f"| {' | '.join(_text(cell) for cell in row)} |" for row in rows]
+    head, *rows = [" | ".join(map(_text, row)) for row in (content.head, *content.rows)]
+    return [f"| {line} |" for line in (head, " | ".join(["---"] * len(content.head)), *rows)]
 
 
 def _block(block: Block) -> Sequence[str]:
     if isinstance(block, str):
-        return [block, ""]
+        return [_text(block), ""]
     if isinstance(block, Table):
         heading = [f"**{_text(block.title)}**", ""] if block.title else []
         return [*heading, *table(block), ""]
@@ -43,7 +46,7 @@ def _block(block: Block) -> Sequence[str]:
 
 
 def _text(cell: Cell | str) -> str:
-    """In one line, with nothing in it that Markdown or HTML would read as more than text."""
-    line = " ".join(str(cell).split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\|`*_\[\]])", r"\\\1", line) if line != "---" else line
+    """In one line, with nothing in it that Markdown or HTML would read as more than text, but for links to a part."""
+    line = escape(" ".join(str(cell).split()), quote=False)
+    line = re.sub(r"([\\|`*])", r"\\\1", line)
+    return re.sub(r"\]\((?!#)", r"]\\(", line)

@@ -68,7 +68,7 @@ def number(value: float | int | bool | str | None, key: str = "") -> str:
     if key in PER_CENT:
         return f"{100 * value:.1f} %"
     if isinstance(value, int):
-        return f"{value:,}"
+        return f"{value + 1 if key == 'block' else value:,}"  # figures count blocks from 1
     if not math.isfinite(value):
         return "–"
     if abs(value) >= 1000:
@@ -174,7 +174,7 @@ def _unfolded(scores: Mapping[str, Any]) -> Mapping[str, Any]:
 def _plain_table(numbers: Sequence[tuple[str, Any]], title: str) -> Table:
     rows = [(label(key), _cell(value, key), _of(value)) for key, value in numbers]
     if any(of for _, _, of in rows):
-        return Table(("", "", "of"), rows, title)
+        return Table(("", "value", "of"), rows, title)
     return Table(("", ""), [row[:2] for row in rows], title)
 
 
