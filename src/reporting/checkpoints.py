@@ -164,7 +164,7 @@ def _check_data(checkpoint: Checkpoint, config: ReportConfig) -> None:
             for split in ("train", config.split):
                 make_split(data, split)
     except ConfigError as error:
-        if data.path is None or config.data.path is not None:
+        if config.data.path is not None or not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise ConfigError(
             f"{error} (so says checkpoint {checkpoint.path}; data.path=<folder> says where its pictures are now)"

@@ -126,7 +126,7 @@ def test_a_model_without_slots(tmp_path: Path, kind: str) -> None:
 
 def test_data_without_ground_truth(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    write_pictures(photos, 30)
+    write_pictures(photos, 60)
     path = trained(tmp_path / "model.pth", "data=folder", f"data.path={photos}", f"data.cache_dir={tmp_path / 'cache'}")
     found, page = report(tmp_path, f"checkpoint={path}")
     assert all(found["scores"][name] is None for name in (*OBJECTS, "generation", "attribute_network"))
