@@ -141,8 +141,6 @@ def data_of(path: Path, trained: Mapping[str, Any], model: CodeModel, other: Rep
         )
     if name != known.get("name"):
         known = {}  # settings of other pictures
-    with as_config_error():
-        check(other, "data.")
     # A checkpoint may be older than some setting, which then had no other value than today's default.
     place = [f"data.path={given.get('path') or '.'!r}"] if name in FILES else []
     defaults = asdict(compose_config([f"data={name}", *place]).data)
