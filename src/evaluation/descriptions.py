@@ -103,8 +103,8 @@ def total_variation(first: Sequence[float], second: Sequence[float]) -> float:
 def same_distribution(first: NDArray[np.int64], second: NDArray[np.int64], seed: int = 0) -> float:
     """The p-value of a chi-square test that two samples of whole numbers have one distribution.
 
-    It is the share of PERMUTATIONS seeded permutations of both samples together that are as far apart as the two are, so
-    that rare numbers need not be pooled; 1 where all are one number.
+    It is the share of PERMUTATIONS seeded permutations of both samples together that are as far apart as the two are,
+    so that rare numbers need not be pooled; 1 where all are one number.
     """
     classes = int(max(first.max(), second.max())) + 1
     table = np.stack([np.bincount(some, minlength=classes) for some in (first, second)])

@@ -27,7 +27,7 @@ from .descriptions import (
 )
 from .frechet import enough_for_covariance, frechet_distance
 from .generation import well_formedness_read
-from .inception import FeatureNetwork, fid_and_kid
+from .inception import FeatureNetwork, fid_and_kid, require_torchmetrics
 from .intervals import share
 from .prior import prior_bits_per_code
 from .subject import Subject
@@ -62,9 +62,12 @@ def sample_scores(
     if num_generated < 1:
         raise ValueError(f"num_generated was {num_generated} but expected at least 1")
     scores: dict[str, Any] = {"n": num_generated, "temperature": temperature, "top_k": top_k, **dict.fromkeys(_PARTS)}
-    looking = None if inception is None else FeatureNetwork(inception)  # its errors before the work
-    if looking is None:
+    looking = None
+    if inception is None:
         subject.notes.append("fid, kid: not computed, as no file with Inception's weights was given")
+    else:
+        require_torchmetrics()  # errors come before the work
+        looking = FeatureNetwork(inception)
     if not subject.model.has_codes:
         subject.notes.append("samples: the model has no codes to draw scenes from")
         return scores | {"n": 0}
@@ -142,14 +145,15 @@ def sample_figures(
 
 def _read_scores(subject: Subject, network: AttributeNetwork, images: Tensor) -> dict[str, Any]:
     """All scores of what the attribute network reads in the images (B, 3, H, W)."""
-    drawn_reading = read_images(network, images, subject.batch_size)
-    true_reading = read_images(network, subject.test_ds.images[: len(images)], subject.batch_size)
+    shown = images, subject.test_ds.images[: len(images)], subject.train_ds.images[: len(images)]
+    drawn_reading, true_reading, seen_reading = (read_images(network, some, subject.batch_size) for some in shown)
     scores: dict[str, Any] = {
         "accuracy": well_formedness_read(drawn_reading, network.max_shapes, subject.test_ds.rule),
         **dict.fromkeys(_OF_DESCRIPTIONS),
     }
     data = Objects.of_factors(subject.train_ds.factors)
-    drawn, true = (Objects.of_reading(some)[some.well_formed] for some in (drawn_reading, true_reading))
+    readings = drawn_reading, true_reading, seen_reading
+    drawn, true, seen = (Objects.of_reading(some)[some.well_formed] for some in readings)
     both = min(len(drawn), len(true))
     if both == 0:
         of = "drawn" if len(drawn) == 0 else "test"
@@ -160,10 +164,15 @@ def _read_scores(subject: Subject, network: AttributeNetwork, images: Tensor) ->
             f"samples: only {both} well-formed test scenes to compare with, so only as many of the {len(drawn)} drawn "
             "ones are described"
         )
-    drawn, true, known = drawn[:both], true[:both], _known(data)
+    drawn, true, seen, known = drawn[:both], true[:both], seen[:both], _known(data)
     counts = [some.count[: min(len(images), len(subject.test_ds))] for some in (drawn_reading, true_reading)]
     return scores | {
-        "novelty": {**_novelty(drawn, known), "true": _novelty(true, known), "n_train": len(data)},
+        "novelty": {
+            **_novelty(drawn, known),
+            "true": _novelty(true, known),
+            "train": _novelty(seen, known),
+            "n_train": len(data),
+        },
         "distinct": {**_distinct(drawn), "true": _distinct(true)},
         "coverage": {**coverage(drawn, data), "true": coverage(true, data)},
         "distributions": _distributions(subject, network, drawn, true, data, *counts),
