@@ -165,10 +165,14 @@ def _read_scores(subject: Subject, network: AttributeNetwork, images: Tensor) ->
             "ones are described"
         )
     drawn, true, seen, known = drawn[:both], true[:both], seen[:both], _known(data)
+    novelty: dict[str, Any] = _novelty(drawn, known)
+    if subject.test_ds.rule is not None:  # scenes that break it are new, which is no merit
+        obedient = drawn[subject.test_ds.rule(drawn.shape, drawn.colour, drawn.present)]
+        novelty["obeying"] = _novelty(obedient, known)
     counts = [some.count[: min(len(images), len(subject.test_ds))] for some in (drawn_reading, true_reading)]
     return scores | {
         "novelty": {
-            **_novelty(drawn, known),
+            **novelty,
             "true": _novelty(true, known),
             "train": _novelty(seen, known),
             "n_train": len(data),

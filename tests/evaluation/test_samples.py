@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from src.data.base import SceneDataset
+from src.data.sprites import SpritesDataset
 from src.data.toy_datasets import make_dataset
 from src.evaluation.attribute_network import read_images
 from src.evaluation.attribute_training import attribute_network
@@ -110,6 +111,16 @@ def test_a_generator_that_is_stuck_covers_next_to_nothing(judged) -> None:
     assert scores["distributions"]["colour"]["distance"] > 3 * scores["distributions"]["colour"]["true"]
     assert scores["distributions"]["count"]["p"] == pytest.approx(1e-4)
     assert scores["frechet_attribute"]["drawn"] > 5 * scores["frechet_attribute"]["true"]
+
+
+def test_of_data_with_a_rule_obedient_scenes_are_looked_at_by_themselves() -> None:
+    train_ds = SpritesDataset(30)
+    judge = attribute_network(train_ds, progress=False)  # shipped
+    half = torch.cat([train_ds.images, train_ds.unruled("val", 30).images])
+    scores = sample_scores(subject_of(Album(half), (train_ds, SpritesDataset(80, split="test"), *judge)), 80)
+    novelty = scores["novelty"]
+    assert novelty["obeying"]["unplaced"]["n"] == scores["accuracy"]["obeys_rule"]["count"] < 80
+    assert novelty["obeying"]["unplaced"]["share"] < 0.3 < novelty["unplaced"]["share"]
 
 
 def test_nothing_well_formed_is_said_and_not_described(judged) -> None:
