@@ -145,7 +145,8 @@ def sample_figures(
 
 def _read_scores(subject: Subject, network: AttributeNetwork, images: Tensor) -> dict[str, Any]:
     """All scores of what the attribute network reads in the images (B, 3, H, W)."""
-    shown = images, subject.test_ds.images[: len(images)], subject.train_ds.images[: len(images)]
+    # `first`, so that no more training pictures are drawn than are looked at
+    shown = images, subject.test_ds.images[: len(images)], subject.train_ds.first(len(images)).images
     drawn_reading, true_reading, seen_reading = (read_images(network, some, subject.batch_size) for some in shown)
     scores: dict[str, Any] = {
         "accuracy": well_formedness_read(drawn_reading, network.max_shapes, subject.test_ds.rule),

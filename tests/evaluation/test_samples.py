@@ -83,7 +83,7 @@ def test_copies_of_training_scenes_are_not_new(judged) -> None:
 
 
 def test_true_scenes_are_as_their_references(judged) -> None:
-    subject = subject_of(Album(data("val", 2000).images), judged)
+    subject = subject_of(Album(data("val", 1500).images), judged)
     scores = sample_scores(subject, SCENES)
     new = scores["novelty"]["placed"]
     assert new["low"] < scores["novelty"]["true"]["placed"]["share"] < new["high"]
