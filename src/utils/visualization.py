@@ -249,6 +249,7 @@ def block_factor_matrix(
     factor_names: Sequence[str],
     *,
     title: str = "Which block carries which factor",
+    label: str = "share of the factor's\ninformation above chance",
     dpi: int = 150,
 ) -> Figure:
     """Annotated heat-map: how much of each factor's information each block's code carries.
@@ -256,6 +257,7 @@ def block_factor_matrix(
     Args:
         matrix: (M, F); 0 = no more than chance, 1 = everything. NaN is shown as "n/a" (a constant factor).
         factor_names: F texts.
+        label: what the numbers are.
         dpi: figure pixels an inch; ``save_figure`` keeps it.
 
     Raises:
@@ -286,7 +288,7 @@ def block_factor_matrix(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(picture, ax=axes, fraction=0.08, pad=0.04, ticks=[0, 0.25, 0.5, 0.75, 1])
-    bar.set_label("share of the factor's\ninformation above chance")
+    bar.set_label(label)
     bar.ax.spines[:].set_visible(False)
     return figure
 
