@@ -26,7 +26,8 @@ class Pass:
 
     codes (B, N, M) int64; mse, psnr, ari, ari_attention, iou (B,) float64 (NaN: not defined for the scene);
     judged: what `judge` said of the reconstructions (B,) or None; vectors (O, D), object_codes (O, M) and
-    factors (O,) of the matched objects; objects: how many there were to match.
+    factors (O,) of the matched objects, and where these are, (O,) int64: scene, slot, and number, which of the scene's S
+    objects; objects: how many there were to match.
     """
 
     codes: Tensor
@@ -39,6 +40,9 @@ class Pass:
     vectors: NDArray[np.float32]
     object_codes: NDArray[np.int64]
     factors: dict[str, NDArray]
+    scene: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    number: NDArray[np.int64]
     objects: int
 
 
@@ -75,7 +79,9 @@ def run_model(
             true_masks = _true_masks(dataset, rows)
             visible += int(true_masks.flatten(2).any(dim=2).sum())
             found |= _compared(outputs, true_masks)
-            scene, k = torch.nonzero(found.pop("slot") >= 0, as_tuple=True)
+            slot = found.pop("slot")
+            scene, k = torch.nonzero(slot >= 0, as_tuple=True)
+            found |= {"scene": start + scene, "slot": slot[scene, k], "number": k}
             found |= {f"factor {name}": dataset.factors[name][rows][scene, k] for name in dataset.scored_factors}
         if judge is not None and "recon" in outputs:
             found["judged"] = judge(outputs["recon"].float().clamp(0, 1)).cpu()
@@ -92,6 +98,7 @@ def run_model(
         vectors=whole.get("vectors", nothing).numpy(),
         object_codes=whole.get("object_codes", nothing.long()).numpy(),
         factors={name.removeprefix("factor "): whole[name].numpy() for name in whole if name.startswith("factor ")},
+        **{name: whole.get(name, nothing.long().flatten()).numpy() for name in ("scene", "slot", "number")},
         objects=visible,
     )
 
