@@ -47,8 +47,8 @@ def informative_blocks(
         factor → block (None where that is undefined), the matrix (M, F) of `block_factor_matrix`, and its notes.
     """
     matrix, notes = block_factor_matrix(codes, factor_labels(factors), seed)
-    known = np.isfinite(matrix).all(axis=0)
-    blocks = {name: int(matrix[:, i].argmax()) if known[i] else None for i, name in enumerate(factors)}
+    columns = dict(zip(factors, matrix.T, strict=True))
+    blocks = {name: int(column.argmax()) if np.isfinite(column).all() else None for name, column in columns.items()}
     return blocks, matrix, notes
 
 

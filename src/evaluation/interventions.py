@@ -1,9 +1,9 @@
 """Do codes do what they say? One code of one object is changed, the scene is decoded, and its judge reads it again.
 
 The block that says most about a factor is taken for the factor's own; an edit puts another of its codes, which stands
-for another value of the factor, into an object's slot, a swap exchanges the codes of two objects of a scene. docs/evaluation.md
-defines what is counted. Legend: E edits, one a scene at most, N slots, M blocks, K codes a block, T objects read in a
-picture.
+for another value of the factor, into an object's slot; a swap exchanges the codes of two objects of a scene.
+docs/evaluation.md defines what is counted. Legend: E edits, one a scene at most, N slots, M blocks, K codes a block, T
+objects read in a picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .codes import factor_labels
 from .intervals import mean, share
 from .subject import Subject
 
-SCENES = 600  # that are edited, for each factor once
+SCENES = 500  # that are edited, for each factor once
 CLASSES, PLACES = ("colour", "shape"), ("x", "y")  # what the judge reads
 READ = (*CLASSES, *PLACES)
 MIN_USES, MIN_PURITY = 10, 0.5  # of a code that stands for a value, among the objects of the fit set
@@ -69,8 +69,8 @@ class Handle:
 class Scene:
     """A test scene before any edit.
 
-    row: in the split; true: its S objects, with their size; slot (S,): of each, -1 where none holds it; codes (N, M), and
-    what they look like; seen (S,): which of the objects read there is which, -1 where it is not found.
+    row: in the split; true: its S objects, with their size; slot (S,): of each, -1 where none holds it; codes (N, M),
+    and what they look like; seen (S,): which of the objects read there is which, -1 where it is not found.
     """
 
     row: int
@@ -85,8 +85,8 @@ class Scene:
 class Edit:
     """New codes (N, M) of a scene, and what they should do.
 
-    factor: what should change; of: the scene's objects concerned; low, high: between which it should be read then, of each
-    (of classes both are the label); moved: (x, y) where each should then be.
+    factor: what should change; of: the scene's objects concerned; low, high: between which it should be read then, of
+    each (of classes both are the label); moved: (x, y) where each should then be.
     """
 
     scene: Scene
@@ -116,10 +116,10 @@ def intervention_scores(subject: Subject, scenes: int = SCENES) -> dict[str, Any
         scenes: of the test split, at random, that are edited: each once, and swapped once, for each factor.
 
     Returns:
-        `tolerance`, `scenes`, `factors` (factor → its `block`, `information`, `shares_block_with`, `codes`, and the counts
-        of `none`, `edit`, `random` and `swap`; None where no block stands for it) and `pooled` (the same counts of all
-        factors together). Counts: `intended`, `changed`, `well_formed` (shares), `changed_by` (how often each thing
-        changed, numbers), `outside` (a mean). None where there is nothing to edit or nobody to judge.
+        `tolerance`, `scenes`, `factors` (factor → its `block`, `information`, `shares_block_with`, `codes`, and the
+        counts of `none`, `edit`, `random` and `swap`; None where no block stands for it) and `pooled` (the same counts
+        of all factors together). Counts: `intended`, `changed`, `well_formed` (shares), `changed_by` (how often each
+        thing changed, numbers), `outside` (a mean). None where there is nothing to edit or nobody to judge.
     """
     lacking = _lacking(subject)
     if lacking or subject.network is None:
@@ -228,8 +228,8 @@ def look_at_scenes(subject: Subject, network: AttributeNetwork, count: int) -> t
 
 
 def make_edit(scene: Scene, k: int, handle: Handle, tolerance: float, rng: np.random.Generator) -> Edit | None:
-    """Another value of the factor for object `k`: a code drawn by its uses among those whose value the object neither has
-    nor is read to have, and that leave it whole and free of the others. None where there is no such code."""
+    """Another value of the factor for object `k`: a code drawn by its uses among those whose value the object neither
+    has nor is read to have, and that leave it whole and free of the others. None where there is no such code."""
     factor = handle.factor
     here = (scene.true[factor][k], scene.decode.read[factor][scene.seen[k]])
     codes = np.nonzero(handle.value >= 0)[0]
@@ -317,8 +317,8 @@ def try_edits(
 
 
 def _elsewhere(subject: Subject, edit: Edit, block: int, rng: np.random.Generator) -> Edit:
-    """In place of `edit` another code in another `block`, one that a random object of the fit set has; what was intended
-    stays, so that it is counted how often that happens anyway."""
+    """In place of `edit` another code in another `block`, one that a random object of the fit set has; what was
+    intended stays, so that it is counted how often that happens anyway."""
     codes, (k,) = edit.scene.codes.copy(), edit.of
     old, used = codes[edit.scene.slot[k], block], subject.fit.object_codes[:, block]
     others = used[used != old]
@@ -333,8 +333,8 @@ def _elsewhere(subject: Subject, edit: Edit, block: int, rng: np.random.Generato
 def compare(
     before: Objects, after: Objects, of: Sequence[int], edit: Edit, tolerance: float
 ) -> tuple[bool, frozenset[str]]:
-    """What `after` shows of what `edit` should do to the objects `of` of `before`: whether all of it came about, and what
-    else changed (see `CHANGES`)."""
+    """What `after` shows of what `edit` should do to the objects `of` of `before`: whether all of it came about, and
+    what else changed (see `CHANGES`)."""
     of = list(of)
     expected = {name: values.copy() for name, values in before.items()}
     expected["x"][of], expected["y"][of] = np.array(edit.moved, np.float64).T
@@ -371,8 +371,8 @@ def _outcomes(subject: Subject, network: AttributeNetwork, edits: Sequence[Edit]
 
 
 def _unedited(subject: Subject, edit: Edit, tolerance: float) -> Outcome:
-    """The same counts of the unedited decode, held against the truth: whether the factor is read as it is, and what else
-    is not."""
+    """The same counts of the unedited decode, held against the truth: whether the factor is read as it is, and what
+    else is not."""
     scene, (k,), factor = edit.scene, edit.of, edit.factor
     slack = 0.0 if factor in CLASSES else tolerance
     value = float(scene.true[factor][k])
@@ -400,9 +400,9 @@ def _objects(reading: Reading, e: int) -> tuple[Objects, bool]:
 
 
 def _assign(expected: Objects, found: Objects, farthest: float = np.inf, same: Sequence[str] = ()) -> NDArray[np.int64]:
-    """Which of the objects `found` is which of those `expected` (T,), one to one, so that they lie as near to each other
-    as they can, a label of `same` that differs counting as a quarter of the image; -1: none is left, or it lies farther
-    away than `farthest`."""
+    """Which of the objects `found` is which of those `expected` (T,), one to one, so that they lie as near to each
+    other as they can, a label of `same` that differs counting as a quarter of the image; -1: none is left, or it lies
+    farther away than `farthest`."""
     apart = np.hypot(*(expected[axis][:, None] - found[axis] for axis in PLACES))
     cost = apart + MISMATCH * sum(expected[name][:, None] != found[name] for name in same)
     rows, columns = linear_sum_assignment(cost)

@@ -26,8 +26,8 @@ class Pass:
 
     codes (B, N, M) int64; mse, psnr, ari, ari_attention, iou (B,) float64 (NaN: not defined for the scene);
     judged: what `judge` said of the reconstructions (B,) or None; vectors (O, D), object_codes (O, M) and
-    factors (O,) of the matched objects, and where these are, (O,) int64: scene, slot, and number, which of the scene's S
-    objects; objects: how many there were to match.
+    factors (O,) of the matched objects, and where they are, (O,) int64: scene, slot, and number, which of the
+    scene's S objects; objects: how many there were to match.
     """
 
     codes: Tensor
@@ -90,7 +90,7 @@ def run_model(
         on_batch(len(image))
     whole = {name: torch.cat(parts) for name, parts in kept.items()}
     undefined = torch.full((len(dataset),), torch.nan, dtype=torch.float64)
-    nothing = torch.empty(0, 0)
+    nothing, nowhere = torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
     return Pass(
         codes=whole.get("codes", nothing.long()),
         **{name: whole.get(name, undefined) for name in ("mse", "psnr", "ari", "ari_attention", "iou")},
@@ -98,7 +98,9 @@ def run_model(
         vectors=whole.get("vectors", nothing).numpy(),
         object_codes=whole.get("object_codes", nothing.long()).numpy(),
         factors={name.removeprefix("factor "): whole[name].numpy() for name in whole if name.startswith("factor ")},
-        **{name: whole.get(name, nothing.long().flatten()).numpy() for name in ("scene", "slot", "number")},
+        scene=whole.get("scene", nowhere).numpy(),
+        slot=whole.get("slot", nowhere).numpy(),
+        number=whole.get("number", nowhere).numpy(),
         objects=visible,
     )
 
