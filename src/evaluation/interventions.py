@@ -8,17 +8,19 @@ objects read in a picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ..utils.progress import progress_bar
+from ..utils.visualization import edit_grid
 from .attribute_network import AttributeNetwork, Reading, read_images
 from .code_values import bin_limits, code_values, informative_blocks
 from .codes import factor_labels
@@ -325,6 +327,61 @@ def _elsewhere(subject: Subject, edit: Edit, block: int, rng: np.random.Generato
     codes[edit.scene.slot[k], block] = rng.choice(others) if len(others) else old
     here = tuple(float(edit.scene.true[axis][k]) for axis in PLACES)
     return Edit(edit.scene, edit.factor, codes, edit.of, edit.low, edit.high, ((here[0], here[1]),))
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+def intervention_figures(subject: Subject, rows: int = 6) -> dict[str, Figure]:
+    """`interventions`: a grid of scenes, one object of each edited twice by every factor; nothing where
+    `intervention_scores` is None, or no scene can be edited so."""
+    if _lacking(subject) or subject.network is None:
+        return {}
+    scenes, tolerance = look_at_scenes(subject, subject.network, 10 * rows)
+    handles = [handle for factor, handle in find_handles(subject).items() if factor in READ]
+    rng = np.random.default_rng(subject.seed)
+    grid, labels, boxes = [], [], []
+    for scene in scenes:
+        edits = _examples(scene, handles, tolerance, rng)
+        if not edits or len(grid) == rows:
+            continue
+        (k,), true = edits[0].of, scene.true
+        reach = float(true["size"][k]) / 2 + MARGIN
+        places = [(float(true["x"][k]), float(true["y"][k]))] * 2 + [edit.moved[0] for edit in edits]
+        with torch.inference_mode(), subject.computing():
+            codes = torch.from_numpy(np.stack([scene.codes, *(edit.codes for edit in edits)]))
+            painted = subject.model.paint(codes.to(subject.device)).float().clamp(0, 1).cpu()
+        grid.append(torch.cat([subject.test_ds.images[scene.row, None].float() / 255, painted]))
+        labels.append(["original", "decoded", *(_says(edit, subject.test_ds.class_names) for edit in edits)])
+        boxes.append([(x, y, reach) for x, y in places])
+    if not grid:
+        return {}
+    title = "One code of the marked object changed: the block that says most about colour, shape, x or y"
+    return {"interventions": edit_grid(torch.stack(grid), labels, boxes, title=title)}
+
+
+def _examples(
+    scene: Scene, handles: Sequence[Handle], tolerance: float, rng: np.random.Generator, tries: int = 20
+) -> list[Edit]:
+    """Two different edits of one object by every handle; none if no object has room for all."""
+    for k in rng.permutation(np.nonzero((scene.slot >= 0) & (scene.seen >= 0))[0]).tolist():
+        edits: list[Edit] = []
+        for handle in handles:
+            drawn = [make_edit(scene, k, handle, tolerance, rng) for _ in range(tries)]
+            by_value = {edit.low: edit for edit in drawn if edit is not None}
+            edits += [by_value[low] for low in sorted(by_value)[:: max(1, len(by_value) - 1)][:2]]
+        if edits and len(edits) == 2 * len(handles):
+            return edits
+    return []
+
+
+def _says(edit: Edit, names: Mapping[str, Sequence[str]]) -> str:
+    """What an edit should do, in a word: "→ red", "→ left"."""
+    if edit.factor in CLASSES:
+        return f"→ {names[edit.factor][int(edit.low[0])]}"
+    axis, (k,) = PLACES.index(edit.factor), edit.of
+    farther = bool(edit.moved[0][axis] > edit.scene.true[edit.factor][k])
+    return "→ " + (("left", "right"), ("up", "down"))[axis][farther]
 
 
 # ------------------------------------------------------------------------------------------------ outcomes

@@ -125,7 +125,9 @@ class ExactJudge(nn.Module):
 
 def subject_of(scenes: int = 50, name: str = "shapes", **settings: bool) -> Subject:
     """A `FactorModel` and what is known of it."""
-    fit_ds, test_ds = (make_dataset(name, num_samples=n, split=s, image_size=32) for n, s in ((300, "train"), (scenes, "test")))
+    fit_ds, test_ds = (
+        make_dataset(name, num_samples=n, split=s, image_size=32) for n, s in ((300, "train"), (scenes, "test"))
+    )
     model = FactorModel(fit_ds, test_ds, **settings)
     fit, test = (run_model(model, dataset, batch_size=128) for dataset in (fit_ds, test_ds))
     return Subject(

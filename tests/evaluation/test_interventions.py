@@ -44,7 +44,7 @@ def test_perfect_codes_do_what_they_say_and_nothing_else(perfect) -> None:
     for found in [*scores["factors"].values(), scores["pooled"]]:
         assert found[EDIT]["intended"]["share"] == found[SWAP]["intended"]["share"] == 1.0
         assert found[EDIT]["changed"]["count"] == found[SWAP]["changed"]["count"] == 0
-        assert found[EDIT]["outside"]["mean"] < 1e-4  # the objects stand free
+        assert found[EDIT]["outside"]["mean"] < 1e-3  # the objects stand free
         assert found[RANDOM]["intended"]["share"] == 0.0 and found[RANDOM]["changed"]["share"] > 0.4
         assert found[EDIT]["intended"]["n"] == found[NONE]["intended"]["n"] > 20 and found[SWAP]["intended"]["n"] > 8
     assert scores["factors"]["colour"][NONE]["intended"]["share"] == 1.0
