@@ -38,6 +38,9 @@ CELL = 0.85  # inches an image is wide, at least; rounded to whole figure pixels
 GAP = 0.05  # inches between images
 MARGIN = 0.15  # inches around a figure
 SEGMENT_OPACITY = 0.7  # of the slot colours over the grey image
+MARK = "#ff8c1a"  # of boxes around objects; no object of the toys has it
+
+Box = tuple[float, float, float]  # x, y and half the width of a square, fractions of the image, y down
 
 # The user's own matplotlib style (a dark notebook, say) must not decide whether the text can be read.
 _STYLE = [
@@ -172,6 +175,36 @@ def picture_rows(rows: Mapping[str, Tensor], *, title: str = "", dpi: int = 150)
         raise ValueError(f"rows had images of the sizes {sorted(sizes)} but expected one size, in at least one row")
     pictures = [_pixels(name, images) for name, images in rows.items()]
     return _picture_grid(pictures, dpi, title, row_labels=list(rows))
+
+
+@style.context(_STYLE)
+def edit_grid(
+    pictures: Tensor,
+    labels: Sequence[Sequence[str]],
+    boxes: Sequence[Sequence[Box | None]] = (),
+    *,
+    title: str = "One code of one object changed",
+    dpi: int = 150,
+) -> Figure:
+    """One scene a row, with a label above every picture, and a box around the object that is looked at.
+
+    Args:
+        pictures: (rows, columns, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
+        labels: a text for each.
+        boxes: x, y and half the width of a square for each, in fractions of the image; or None.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: another number of axes, an empty axis, not one label and box for each, or NaN or infinity.
+    """
+    _expect("pictures", pictures, ("rows", "columns", "C", "H", "W"))
+    shape = tuple(pictures.shape[:2])
+    for name, given in (("labels", labels), ("boxes", boxes)):
+        found = {(len(given), len(row)) for row in given}
+        if found != {shape} and not (name == "boxes" and not given):
+            raise ValueError(f"{name} had the shapes {sorted(found)} but expected {shape}, one for each picture")
+    rows = [_pixels("pictures", row) for row in pictures]
+    return _picture_grid(rows, dpi, title, cell_labels=labels, boxes=boxes)
 
 
 def segmentation_overlay(images: Tensor, masks: Tensor) -> Tensor:
@@ -423,10 +456,13 @@ def _picture_grid(
     *,
     row_labels: Sequence[str] = (),
     slot_row: int | None = None,
+    cell_labels: Sequence[Sequence[str]] = (),
+    boxes: Sequence[Sequence[Box | None]] = (),
 ) -> Figure:
     """Rows of (columns, H, W, 3) uint8 pictures; lengths here are figure pixels, so no image is resampled.
 
-    From row ``slot_row`` on, each row is one slot's and shows the slot's colour beside its label.
+    From row ``slot_row`` on, each row is one slot's and shows the slot's colour beside its label. Each picture may have
+    a label above it, and a box in it.
     """
     columns = max(len(row) for row in rows)
     height, width = rows[0].shape[1:3]
@@ -435,7 +471,8 @@ def _picture_grid(
     gap, margin = max(1, round(GAP * dpi)), max(1, round(MARGIN * dpi))
     line = math.ceil(1.3 * FONT_SIZE / 72 * dpi)
 
-    step = height + gap
+    head = line if cell_labels else 0
+    step = height + gap + head
     swatch = round(0.8 * line)
     label_room = math.ceil(dpi * max((_text_width(label, FONT_SIZE) for label in row_labels), default=0))
     left = margin + (label_room + 3 * gap + swatch if row_labels else 0)
@@ -452,7 +489,7 @@ def _picture_grid(
     start = left if row_labels else (total_width - body) // 2
     colours = slot_colours(len(rows))
     for r, row in enumerate(rows):
-        bottom = total_height - top - r * step - height
+        bottom = total_height - top - r * step - head - height
         middle = (bottom + height / 2) / total_height
         if row_labels:
             right = (left - 3 * gap - swatch) / total_width
@@ -463,7 +500,18 @@ def _picture_grid(
             figure.add_artist(box)
         for c, picture in enumerate(row):
             enlarged = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-            figure.figimage(enlarged, start + c * (width + gap), bottom, origin="upper")  # axes would take long
+            x = start + c * (width + gap)
+            figure.figimage(enlarged, x, bottom, origin="upper")  # axes would take long
+            if cell_labels:
+                place = ((x + width / 2) / total_width, (bottom + height + gap) / total_height)
+                figure.text(*place, cell_labels[r][c], ha="center", va="bottom", fontsize=FONT_SIZE - 1)
+            box = boxes[r][c] if boxes else None
+            if box is not None:
+                near, far = np.array([box[0], 1 - box[1]]) - box[2], np.array([box[0], 1 - box[1]]) + box[2]
+                near, far = near.clip(0.01, 0.99), far.clip(0.01, 0.99)  # so that all of it is seen
+                corner = (x + near[0] * width) / total_width, (bottom + near[1] * height) / total_height
+                wide, high = (far - near) * (width / total_width, height / total_height)
+                figure.add_artist(Rectangle(corner, wide, high, fill=False, color=MARK, linewidth=1))
     return figure
 
 
