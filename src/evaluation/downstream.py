@@ -105,14 +105,11 @@ def downstream_scores(subject: Subject, task: str | None = None) -> dict[str, An
             )
             return None
         fit = parts["fit"]
-        questions = 1 if fit.examples.asked is None else int(fit.examples.asked.max()) + 1
         scores: dict[str, Any] = {
             "task": task,
             "chance": 1 / fit.examples.options.shape[1],
             "n_fit": len(fit.examples),
-            "representations": {
-                name: _representation_scores(subject, name, parts, questions) for name in fit.tokens.contents
-            },
+            "representations": {name: _representation_scores(subject, name, parts) for name in fit.tokens.contents},
         }
         if task == ODD_ONE_OUT:
             scores["readout"] = _readout(subject, parts)
@@ -179,47 +176,56 @@ def _represented(subject: Subject, datasets: list[SceneDataset]) -> list[Tokens]
 # ---------------------------------------------------------------------- heads
 
 
-def _representation_scores(subject: Subject, name: str, parts: dict[str, Part], questions: int) -> dict[str, Any]:
+def _representation_scores(subject: Subject, name: str, parts: dict[str, Part]) -> dict[str, Any]:
     """Heads of several seeds, and one that learned from permuted answers."""
-    seeds, right = [], {"in": [], "out": []}
+    size = subject.model.codebook_size
+    settings: dict[str, Any] = {"device": subject.device, "progress": subject.progress}
+    right: dict[str, list[Tensor]] = {"in": [], "out": []}
     for number in range(SEEDS):
-        head = fit_head(subject, name, parts["fit"], questions, subject.seed + number)
-        hits = {test: answers_right(head, name, parts[test]) for test in right}
-        seeds.append({test: share(found) for test, found in hits.items()})
-        for test, found in hits.items():
-            right[test].append(found)
-    control = fit_head(subject, name, parts["fit"], questions, subject.seed, permuted=True)
+        head = fit_head(parts["fit"], name, size, subject.seed + number, **settings)
+        for test, found in right.items():
+            found.append(answers_right(head, name, parts[test])[0])
+    control = fit_head(parts["fit"], name, size, subject.seed, permuted=True, **settings)
     return {
         **{test: mean(torch.stack(found).double().mean(dim=0).numpy(), subject.seed) for test, found in right.items()},
-        "seeds": seeds,
-        "permuted": {test: share(answers_right(control, name, parts[test])) for test in right},
+        "seeds": {test: [share(hits) for hits in found] for test, found in right.items()},
+        "permuted": {test: mean(answers_right(control, name, parts[test])[1].numpy(), subject.seed) for test in right},
     }
 
 
 def fit_head(
-    subject: Subject, name: str, part: Part, questions: int, seed: int, permuted: bool = False
+    part: Part,
+    name: str,
+    codebook_size: int,
+    seed: int = 0,
+    permuted: bool = False,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
 ) -> SamenessHead:
     """A head for the contents `name`, fitted to `part`; in eval mode. Nothing is chosen: it trains so many steps.
 
     Args:
-        questions: how many different ones there are.
-        seed: of weights, batches, and of permuted answers.
+        codebook_size: K, of indices.
+        seed: of weights, batches, and of the permutation.
+        permuted: deal the answers out anew before.
     """
     examples, contents = part.examples, part.tokens.contents[name]
     if permuted:
         examples = examples.permuted(torch.Generator().manual_seed(seed))
-    device = subject.device
-    with own_randomness(seed, device):
-        reader = _reader(subject, contents)
+    with own_randomness(seed, torch.device(device)):
+        if contents.is_floating_point():
+            reader = Standardised(contents)
+        else:
+            reader = Embedded(contents.shape[-1], codebook_size, CODE_WIDTH)
+        questions = 1 if examples.asked is None else int(examples.asked.max()) + 1
         head = SamenessHead(reader, contents.shape[1], questions, part.tokens.placed).to(device).train()
-        optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, LEARNING_RATE, total_steps=STEPS, pct_start=WARMUP, cycle_momentum=False
         )
-        with progress_bar(f"{name}, head {seed}", STEPS, enabled=subject.progress) as bar:
+        with progress_bar(f"{name}, head {seed}", STEPS, enabled=progress) as bar:
             for _ in range(STEPS):
-                rows = torch.randint(len(examples), (BATCH,))
-                loss = _loss(head, contents, examples, rows, device)
+                loss = _loss(head, contents, examples, torch.randint(len(examples), (BATCH,)))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -229,15 +235,9 @@ def fit_head(
     return head.eval()
 
 
-def _reader(subject: Subject, contents: Tensor) -> Standardised | Embedded:
-    if contents.is_floating_point():
-        return Standardised(contents)
-    return Embedded(contents.shape[-1], subject.model.codebook_size, CODE_WIDTH)
-
-
 def _scores(head: SamenessHead, contents: Tensor, examples: Examples, rows: Tensor) -> tuple[Tensor, Tensor]:
     """The head's scores of the tokens (R, T) and, of a comparison, their mean over the marked ones (R,)."""
-    device = next(head.parameters()).device
+    device = head.mark.device
     tokens = contents[examples.scene[rows]].to(device)
     if examples.asked is None:
         scores = head(tokens)
@@ -247,30 +247,35 @@ def _scores(head: SamenessHead, contents: Tensor, examples: Examples, rows: Tens
     return scores, (scores * marked).sum(dim=1) / marked.sum(dim=1).clamp(min=1)
 
 
-def _loss(head: SamenessHead, contents: Tensor, examples: Examples, rows: Tensor, device: torch.device) -> Tensor:
+def _loss(head: SamenessHead, contents: Tensor, examples: Examples, rows: Tensor) -> Tensor:
+    """Cross-entropy of the right answers, in nats."""
     scores, verdict = _scores(head, contents, examples, rows)
-    answer = examples.answer[rows].to(device)
+    answer = examples.answer[rows]
     if examples.asked is not None:
-        return F.binary_cross_entropy_with_logits(verdict, answer.float())
-    right = examples.options[rows].to(device)[torch.arange(len(rows), device=device), answer]  # (R, T)
+        return F.binary_cross_entropy_with_logits(verdict, answer.to(verdict))
+    right = examples.options[rows, answer].to(scores.device)  # (R, T)
     known = right.any(dim=1)  # some token holds the odd object
     wanted = scores.masked_fill(~right, -torch.inf)[known].logsumexp(dim=1)
     return (scores[known].logsumexp(dim=1) - wanted).sum() / known.sum().clamp(min=1)
 
 
 @torch.inference_mode()
-def answers_right(head: SamenessHead, name: str, part: Part) -> Tensor:
-    """Which of the examples of `part` the head answers rightly, (Q,) bool."""
+def answers_right(head: SamenessHead, name: str, part: Part) -> tuple[Tensor, Tensor]:
+    """Which of the examples of `part` the head answers rightly, (Q,) bool, and the probability that it gives to the
+    right answer (Q,)."""
     examples, contents = part.examples, part.tokens.contents[name]
-    right = []
+    right, sure = [], []
     for rows in torch.arange(len(examples)).split(500):
         scores, verdict = (each.cpu() for each in _scores(head, contents, examples, rows))
         answer = examples.answer[rows]
         if examples.asked is not None:
             right.append((verdict > 0) == answer)
+            sure.append(torch.where(answer, verdict, -verdict).sigmoid())
         else:
-            right.append(examples.options[rows, answer, scores.argmax(dim=1)])
-    return torch.cat(right)
+            wanted = examples.options[rows, answer]
+            right.append(wanted.gather(1, scores.argmax(dim=1, keepdim=True))[:, 0])
+            sure.append((scores.softmax(dim=1) * wanted).sum(dim=1))
+    return torch.cat(right), torch.cat(sure)
 
 
 def _readout(subject: Subject, parts: dict[str, Part]) -> dict[str, Any] | None:

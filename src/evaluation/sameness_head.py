@@ -19,7 +19,7 @@ from ..models.transformer import TransformerLayer
 STREAM, LAYERS = 32, 2  # E; layers of sameness
 HEADS, COMPARED, VALUES = 4, 16, 8  # heads a layer, width of what they compare, width of what they pass on
 REFERENCES = 1  # learned tokens to be compared with, such as an empty slot
-KEEP = 0.6  # in training: share of the contents' dimensions that all tokens of a scene keep
+KEEP = 0.8  # in training: share of the contents' dimensions that all tokens of a scene keep
 CONTEXT, CONTEXT_LAYERS = 64, 2  # of patches
 
 
@@ -112,7 +112,7 @@ class _SamenessLayer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # So that distances start at about 1/2 between contents that are independent and of variance 1.
+        # So that squared distances start at about 1 between contents that are independent and of variance 1.
         self.compared = nn.Parameter(torch.randn(width, HEADS * COMPARED) * (0.5 / (COMPARED * width)) ** 0.5)
         self.norm_values, self.to_values = nn.LayerNorm(STREAM), nn.Linear(STREAM, HEADS * VALUES)
         self.project = nn.Linear(HEADS * VALUES, STREAM)
