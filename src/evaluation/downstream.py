@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +22,7 @@ from ..data.property_comparison import asked_properties, make_questions
 from ..data.sprites import SpritesDataset
 from ..utils.progress import progress_bar
 from ..utils.randomness import own_randomness
+from ..utils.visualization import share_bars
 from .intervals import mean, share
 from .probes import read_classes
 from .sameness_head import Embedded, SamenessHead, Standardised
@@ -30,7 +32,7 @@ from .tokens import Tokens, represent
 ODD_ONE_OUT, PROPERTY_COMPARISON = "odd_one_out", "property_comparison"
 FIT_SCENES, TEST_SCENES = 10_000, 2_000  # of the train and of the test split; less where there are fewer
 SEEDS = 3  # heads
-STEPS, BATCH = 1000, 128
+STEPS, BATCH = 800, 128
 LEARNING_RATE, WARMUP = 3e-3, 0.1
 WEIGHT_DECAY = 1e-2
 CODE_WIDTH = 32  # of the vectors learned for indices
@@ -116,6 +118,25 @@ def downstream_scores(subject: Subject, task: str | None = None) -> dict[str, An
         else:
             scores["properties"] = list(asked_properties(fit.dataset))
     return scores
+
+
+def downstream_figures(subject: Subject, scores: dict[str, Any] | None) -> dict[str, Figure]:
+    """`downstream`: the shares of `downstream_scores`, in and out of distribution; nothing where there is no task."""
+    if scores is None:
+        return {}
+    titles = {"in": "as fitted", "out": "not met before"}
+    found = {name: {test: each[test] for test in titles} for name, each in scores["representations"].items()}
+    shares = {
+        name: {title: (each[test]["mean"], each[test]["low"], each[test]["high"]) for test, title in titles.items()}
+        for name, each in found.items()
+    }
+    if scores.get("readout") is not None:
+        read = scores["readout"]
+        shares["read by probes"] = {
+            title: (read[test]["share"], read[test]["low"], read[test]["high"]) for test, title in titles.items()
+        }
+    task = scores["task"].replace("_", " ")
+    return {"downstream": share_bars(shares, scores["chance"], title=f"{task}, {subject.test_ds.name}: right answers")}
 
 
 def _lacking(subject: Subject, task: str | None) -> str | None:

@@ -14,7 +14,7 @@ from src.data.property_comparison import make_questions
 from src.data.sprites import SpritesDataset
 from src.data.toy_datasets import ShapesDataset, ToyDataset
 from src.evaluation import downstream
-from src.evaluation.downstream import Examples, Part, answers_right, downstream_scores, fit_head
+from src.evaluation.downstream import Examples, Part, answers_right, downstream_figures, downstream_scores, fit_head
 from src.evaluation.passes import run_model
 from src.evaluation.sameness_head import REFERENCES, SamenessHead, Standardised
 from src.evaluation.subject import Subject
@@ -205,12 +205,15 @@ def test_the_section_of_sprites(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found["in"]["mean"] == pytest.approx(total / 120)
     assert scores["readout"]["shape"]["out"]["share"] > 0.95 and scores["readout"]["in"]["share"] > 0.9
     assert subject.notes == [] and "downstream" in subject.seconds
+    figure = downstream_figures(subject, scores)["downstream"]
+    groups = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert groups == ["vectors", "indices", "continuous", "read by probes"]
 
 
 def test_what_is_lacking_is_said() -> None:
     train_ds, test_ds = ShapesDataset(20, 32, max_shapes=1), ShapesDataset(10, 32, max_shapes=1, split="test")
     subject = subject_of(Knowing(train_ds, test_ds), train_ds, test_ds)
-    assert downstream_scores(subject) is None
+    assert downstream_scores(subject) is None and downstream_figures(subject, None) == {}
     assert downstream_scores(subject, "odd_one_out") is None
     assert downstream_scores(subject, "property_comparison") is None
     assert [line.split(": ")[1] for line in subject.notes] == [
