@@ -412,6 +412,47 @@ def variant_comparison(
     return figure
 
 
+@style.context(_STYLE)
+def share_bars(
+    shares: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    chance: float | None = None,
+    *,
+    title: str = "",
+    dpi: int = 150,
+) -> Figure:
+    """Bars from 0 to 1 with their intervals, side by side for each group, and the value written on each.
+
+    Args:
+        shares: group → name of a bar → value, low end and high end of its interval. All groups have the same bars.
+        chance: a dashed line here.
+
+    Raises:
+        ValueError: no groups, or groups with different bars.
+    """
+    names = [list(group) for group in shares.values()]
+    if not names or not names[0] or any(other != names[0] for other in names):
+        raise ValueError(f"shares had the bars {names} but expected the same ones, at least one, in every group")
+    bars, colours = names[0], colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
+    width = 0.8 / len(bars)
+    inches = 0.55 * len(bars) * len(shares) + 0.3 * len(shares) + 2.2
+    figure = _chart(max(inches, 3.5), 2.8, title, dpi)
+    axes = figure.add_subplot()
+    for number, bar in enumerate(bars):
+        triples = np.array([group[bar] for group in shares.values()], dtype=float)
+        at = np.arange(len(shares)) + (number - (len(bars) - 1) / 2) * width
+        value, low, high = triples.T
+        reach = np.stack([value - low, high - value]).clip(min=0)
+        axes.bar(at, value, 0.9 * width, yerr=reach, capsize=3, color=colours[number], label=bar)
+        for x, y, top in zip(at, value, high, strict=True):
+            axes.text(x, max(y, top) + 0.02, f"{y:.3f}", ha="center", va="bottom", fontsize=7)
+    if chance is not None:
+        axes.axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
+    axes.set_ylim(0, 1.1)
+    axes.set_xticks(range(len(shares)), list(shares))
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
 # --------------------------------------------------------------------------------------------------- files
 
 
