@@ -26,7 +26,8 @@ class Pass:
 
     codes (B, N, M) int64; mse, psnr, ari, ari_attention, iou (B,) float64 (NaN: not defined for the scene);
     judged: what `judge` said of the reconstructions (B,) or None; vectors (O, D), object_codes (O, M) and
-    factors (O,) of the matched objects; objects: how many there were to match.
+    factors (O,) of the matched objects; objects: how many there were to match; slot (B, S) int64: the slot of each
+    object, -1 of those that are absent or not matched, None where there are no objects to match.
     """
 
     codes: Tensor
@@ -40,6 +41,7 @@ class Pass:
     object_codes: NDArray[np.int64]
     factors: dict[str, NDArray]
     objects: int
+    slot: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -75,7 +77,7 @@ def run_model(
             true_masks = _true_masks(dataset, rows)
             visible += int(true_masks.flatten(2).any(dim=2).sum())
             found |= _compared(outputs, true_masks)
-            scene, k = torch.nonzero(found.pop("slot") >= 0, as_tuple=True)
+            scene, k = torch.nonzero(found["slot"] >= 0, as_tuple=True)
             found |= {f"factor {name}": dataset.factors[name][rows][scene, k] for name in dataset.scored_factors}
         if judge is not None and "recon" in outputs:
             found["judged"] = judge(outputs["recon"].float().clamp(0, 1)).cpu()
@@ -93,6 +95,7 @@ def run_model(
         object_codes=whole.get("object_codes", nothing.long()).numpy(),
         factors={name.removeprefix("factor "): whole[name].numpy() for name in whole if name.startswith("factor ")},
         objects=visible,
+        slot=whole.get("slot"),
     )
 
 
