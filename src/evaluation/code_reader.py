@@ -24,7 +24,7 @@ from ..utils.progress import progress_bar
 from .passes import run_model
 from .probes import HIDDEN, fit_probe
 
-SCENES = 3000  # of the train split
+SCENES = 2000  # of the train split
 SIDES = {"across": ("x", ("left", "right")), "down": ("y", ("top", "bottom"))}  # of the picture's middle
 LEAST_LIFT, LEAST_EXPECTED = 0.05, 3.0  # see `_possible_codes`
 VERSION = 1  # raise it with any change of what is learned: kept files are then made anew
@@ -166,7 +166,7 @@ def code_reader(
     autocast: AbstractContextManager | None = None,
     progress: bool = True,
 ) -> CodeReader:
-    """The reader of a model's codes: from its file, or learned now from the first 3,000 scenes of `data` and kept.
+    """The reader of a model's codes: from its file, or learned now from the first 2,000 scenes of `data` and kept.
 
     Args:
         model: in eval mode.

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from src.models import completion
 from src.models.completion import NothingFound, Requirement, complete
-from src.models.svq_model import SVQ
 from src.models.transformer_decoder import AutoregressiveTransformer
 
 from .test_transformer_decoder import make_prior
