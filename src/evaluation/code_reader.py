@@ -7,13 +7,14 @@ can hold, V values of a property, D slot width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..data.base import SceneDataset
 from ..models.completion import Requirement
@@ -21,12 +22,13 @@ from ..models.slot_decoder import losses_only
 from ..models.svq_model import SVQ
 from ..utils.checkpoint_io import atomic_save
 from ..utils.progress import progress_bar
-from .passes import run_model
+from .passes import Pass, run_model
 from .probes import HIDDEN, fit_probe
 
 SCENES = 2000  # of the train split
 SIDES = {"across": ("x", ("left", "right")), "down": ("y", ("top", "bottom"))}  # of the picture's middle
-LEAST_LIFT, LEAST_EXPECTED = 0.05, 3.0  # see `_possible_codes`
+EXAMPLES = 64  # objects whose blocks are changed, one at a time, to see what a code says
+FLOOR = 0.02  # of a block's best code: least that a code is proposed
 VERSION = 1  # raise it with any change of what is learned: kept files are then made anew
 FILE_FORMAT = "svq code reader"
 
@@ -37,8 +39,8 @@ class CodeReader:
     Args:
         model: whose codes they are.
         names: property → the words for its V values. Every probe has one class more: no object.
-        state: the probes' weights, the statistics of their inputs and `possible`, the codes each value can have, a
-            tensor (M, K, V) bool for each property; as `fit_reader` makes it.
+        state: the probes' weights, the statistics of their inputs and the codes of some objects, `examples`
+            (EXAMPLES, M); as `fit_reader` makes it.
         most_objects: S.
     """
 
@@ -48,7 +50,7 @@ class CodeReader:
         self.model, self.names, self.most_objects = model, dict(names), most_objects
         self.state = dict(state)
         self.mean, self.scale = state["mean"].to(model.device), state["scale"].to(model.device)
-        self.possible: dict[str, Tensor] = {name: one.to(model.device) for name, one in state["possible"].items()}
+        self.examples = state["examples"].to(model.device)
         self.probes: dict[str, nn.Module] = {}
         for name, values in self.names.items():
             width = len(self.mean)
@@ -56,17 +58,21 @@ class CodeReader:
             probe.load_state_dict(state["probes"][name])
             self.probes[name] = probe.to(model.device).eval().requires_grad_(False)
 
-    @torch.no_grad()
     def read(self, codes: Tensor, *properties: str) -> dict[str, Tensor]:
         """Codes (n, M) of slots → for each of the properties, or for all, the index of its value, -1 for no object."""
+        found = {name: shares.argmax(dim=1) for name, shares in self._shares(codes, properties or self.names).items()}
+        return {name: torch.where(value < len(self.names[name]), value, -1) for name, value in found.items()}
+
+    @torch.no_grad()
+    def _shares(self, codes: Tensor, properties: Iterable[str]) -> dict[str, Tensor]:
+        """The probability of each value of the properties, and of no object, (n, V + 1)."""
         vectors = slot_vectors(self.model, codes)
         with torch.autocast(codes.device.type, enabled=False):
             inputs = (vectors - self.mean) / self.scale
-            found = {name: self.probes[name](inputs).argmax(dim=1) for name in properties or self.names}
-        return {name: torch.where(value < len(self.names[name]), value, -1) for name, value in found.items()}
+            return {name: self.probes[name](inputs).softmax(dim=1) for name in properties}
 
     def requirement(self, description: Mapping[str, int]) -> Requirement:
-        """To be read as an object with these values of its properties, and to have codes that go with each of them.
+        """To be read as an object with these values of its properties; without any, as an object.
 
         Raises:
             ValueError: a property or value that is not known.
@@ -74,85 +80,72 @@ class CodeReader:
         for name, value in description.items():
             if name not in self.names or not 0 <= value < len(self.names[name]):
                 raise ValueError(f"{name}={value} is not known; known are {', '.join(self.names)}")
-        anything = torch.ones_like(next(iter(self.possible.values()))[..., 0])
-        allowed = anything
-        for name, value in description.items():
-            allowed = allowed & self.possible[name][..., value]
-        allowed = torch.where(allowed.any(dim=1, keepdim=True), allowed, anything)
         wanted = dict(description)
 
         def holds(codes: Tensor) -> Tensor:
             found = self.read(codes, *(wanted or [next(iter(self.names))]))
             return torch.stack([one == wanted[name] if wanted else one >= 0 for name, one in found.items()]).all(dim=0)
 
-        return Requirement(allowed, holds)
+        return Requirement(self._proposal(wanted), holds)
+
+    def _proposal(self, wanted: Mapping[str, int]) -> Tensor:
+        """How much each code speaks for what is wanted, (M, K): the mean probability that the probes give to it in
+        objects of which one block was given that code, one property times the other."""
+        blocks, size = self.model.num_codebooks, self.model.codebook_size
+        proposal = torch.ones(blocks, size, device=self.examples.device)
+        for block in range(blocks if wanted else 0):
+            changed = self.examples.repeat(size, 1)  # (K·E, M)
+            changed[:, block] = torch.arange(size, device=changed.device).repeat_interleave(len(self.examples))
+            for name, shares in self._shares(changed, wanted).items():
+                proposal[block] *= shares[:, wanted[name]].view(size, -1).mean(dim=1)
+        return proposal.clamp(min=FLOOR * proposal.amax(dim=1, keepdim=True).clamp(min=1e-12))
 
 
 def slot_vectors(model: SVQ, codes: Tensor) -> Tensor:
     """The vectors (n, D), float32, that the codes (n, M) of single slots stand for."""
-    return model.embed(codes[:, None].expand(-1, model.num_slots, -1))[:, 0].float()
+    scenes = F.pad(codes, (0, 0, 0, -len(codes) % model.num_slots)).unflatten(0, (-1, model.num_slots))
+    return model.embed(scenes).flatten(0, 1)[: len(codes)].float()
 
 
 def fit_reader(
-    model: SVQ,
-    codes: Tensor,
-    slot: Tensor,
-    factors: Mapping[str, Tensor],
-    class_names: Mapping[str, Any],
-    seed: int = 0,
+    model: SVQ, found: Pass, class_names: Mapping[str, tuple[str, ...]], most_objects: int, seed: int = 0
 ) -> CodeReader:
-    """A reader of what is known of some scenes.
+    """A reader of what `model` made of some scenes.
 
     Args:
-        codes: (B, N, M).
-        slot: (B, S), the slot of each object, -1 where none (`segmentation.match_objects`).
-        factors: (B, S) each, as `SceneDataset.factors`; those of `class_names` and x and y are read, where they vary.
+        found: that pass; of the factors of its matched objects those of `class_names`, and x and y, are read where they
+            vary.
         class_names: `SceneDataset.class_names`.
+        most_objects: S.
 
     Raises:
         ValueError: nothing to read.
     """
-    scene, k = torch.nonzero(slot >= 0, as_tuple=True)
-    at = scene, slot[scene, k]
+    codes, at = found.codes, (torch.from_numpy(found.scene), torch.from_numpy(found.slot))
     known: dict[str, tuple[Tensor, tuple[str, ...]]] = {}
     for name, values in class_names.items():
-        known[name] = factors[name][scene, k].long(), tuple(values)
+        if name in found.factors:
+            known[name] = torch.from_numpy(found.factors[name]).long(), tuple(values)
     for name, (axis, values) in SIDES.items():
-        if axis in factors:
-            known[name] = (factors[axis][scene, k] >= 0.5).long(), values
+        if axis in found.factors:
+            known[name] = torch.from_numpy(found.factors[axis] >= 0.5).long(), values
     known = {name: found for name, found in known.items() if found[0].unique().numel() > 1}
     if not known:
-        raise ValueError(f"{len(scene)} matched objects have no property that varies, so codes cannot say any")
+        raise ValueError(f"{len(found.scene)} matched objects have no property that varies, so codes cannot say any")
     flat = codes.flatten(0, 1)
     vectors = slot_vectors(model, flat.to(model.device)).cpu().detach()
     mean, std = vectors.mean(dim=0), vectors.std(dim=0)
     scale = torch.where(std > 1e-6 * std.max().clamp(min=1e-12), std, torch.inf)
-    probes, possible = {}, {}
+    probes = {}
     for name, (value, words) in known.items():
         labels = torch.full(codes.shape[:2], len(words))
         labels[at] = value
         probe = fit_probe((vectors - mean) / scale, labels.flatten(), len(words) + 1, seed)
         probes[name] = {key: weight.detach() for key, weight in probe.state_dict().items()}
-        possible[name] = _possible_codes(flat, labels.flatten(), model.codebook_size, len(words))
-    state = {"probes": probes, "mean": mean, "scale": scale, "possible": possible}
-    return CodeReader(model, {name: words for name, (_, words) in known.items()}, state, slot.shape[1])
-
-
-def _possible_codes(codes: Tensor, labels: Tensor, codebook_size: int, values: int) -> Tensor:
-    """Which codes of each block go with each value, (M, K, V) bool, from codes (n, M) and labels (n,) in 0..V, V for
-    no object.
-
-    All do but those that all but exclude it: a code that would come with the value at least 3 times by chance, and
-    came less than 5 % as often.
-    """
-    possible = []
-    share = labels.bincount(minlength=values + 1)[:values] / len(labels)
-    for block in codes.T:
-        table = torch.bincount(block * (values + 1) + labels, minlength=codebook_size * (values + 1))
-        table = table.view(codebook_size, values + 1).float()
-        expected = table.sum(dim=1, keepdim=True) * share
-        possible.append((expected < LEAST_EXPECTED) | (table[:, :values] >= LEAST_LIFT * expected))
-    return torch.stack(possible)
+    some = torch.randperm(len(found.scene), generator=torch.Generator().manual_seed(seed))[:EXAMPLES]
+    examples = torch.from_numpy(found.object_codes)[some]
+    state = {"probes": probes, "mean": mean, "scale": scale, "examples": examples}
+    return CodeReader(model, {name: words for name, (_, words) in known.items()}, state, most_objects)
 
 
 # ------------------------------------------------------------------ kept in a file
@@ -181,8 +174,7 @@ def code_reader(
     data = data.first(SCENES)
     with progress_bar("reading codes", len(data), unit="scene", enabled=progress) as bar, losses_only(model):
         found = run_model(model, data, model.device, autocast, on_batch=bar.update)
-    assert found.slot is not None
-    reader = fit_reader(model, found.codes, found.slot, data.factors, data.class_names)
+    reader = fit_reader(model, found, data.class_names, data.factors["present"].shape[1])
     names = {name: list(words) for name, words in reader.names.items()}
     content = {"names": names, "state": reader.state, "most_objects": reader.most_objects}
     atomic_save({"format": FILE_FORMAT, **content}, path)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..utils.checkpoint_io import safe_load
 from ..utils.precision import require_device
 from .checks import require_weight
-from .completion import Completion, Requirement, complete
+from .completion import PARTICLES, Completion, Requirement, complete
 from .transformer_decoder import AutoregressiveTransformer
 
 _PRIOR = "prior."
@@ -222,6 +222,7 @@ class CodeModel(nn.Module, ABC):
         temperature: float = 1.0,
         top_k: int | None = None,
         generator: torch.Generator | None = None,
+        particles: int = PARTICLES,
     ) -> Completion:
         """New scenes from the prior that hold the slots `given` (G, M), and in others what is `wanted`; see
         `completion.complete`. Given codes come out unchanged, and the slots of each scene in order.
@@ -235,7 +236,7 @@ class CodeModel(nn.Module, ABC):
             raise ValueError(f"a {self.kind} has no slots that could be kept: complete scenes of a model of kind svq")
         if given is not None and 0 < len(given) <= self.num_slots:
             given = self.in_order(given[None].to(self.device))[0]
-        done = complete(prior, count, given, wanted, temperature, top_k, generator)
+        done = complete(prior, count, given, wanted, temperature, top_k, generator, particles)
         return replace(done, codes=self.in_order(done.codes))
 
     def _require_prior(self) -> AutoregressiveTransformer:

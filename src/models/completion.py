@@ -2,9 +2,9 @@
 
 The prior writes slots in one order, so an object that is given may stand anywhere in it, and what comes before it has
 to leave it room. Every way of placing what is asked for gets a particle filter of its own (sequential Monte Carlo,
-Doucet, de Freitas & Gordon 2001): where a slot has to be something, its codes are drawn among those that make it so,
-and the probability that was left out becomes the particle's weight. A scene that several ways lead to counts once. So
-scenes come out as the prior writes them *given that* they hold what was asked for, exactly so with many particles.
+Doucet, de Freitas & Gordon 2001): where a slot has to be something, codes that make it so are proposed more often, and
+the particle's weight makes up for that. A scene that several ways lead to counts once. So scenes come out as the prior
+writes them *given that* they hold what was asked for, exactly so with many particles.
 
 Legend: N slots, M blocks, K codes a block, R requirements, G of them given slots, W ways, P particles a way.
 """
@@ -36,17 +36,19 @@ class Requirement:
     """What one slot of a scene has to be.
 
     Attributes:
-        allowed: the codes that each block may have, (M, K) bool, at least one a block.
-        holds: whether slots with the codes (n, M) are what is asked for, (n,) bool; None: all that are allowed are.
+        proposal: how many times as often as the prior would each code is proposed, (M, K), finite, up to a factor a
+            block; 0 for codes that the slot must not have, of which a block must not have all. The other numbers decide
+            how many particles are of use, not what scenes come out.
+        holds: whether slots with the codes (n, M) are what is asked for, (n,) bool; None: all that are proposed are.
     """
 
-    allowed: Tensor
+    proposal: Tensor
     holds: Callable[[Tensor], Tensor] | None = None
 
     def met_by(self, codes: Tensor) -> Tensor:
         """Which slots (n, M) meet it, (n,) bool."""
         blocks = torch.arange(codes.shape[1], device=codes.device)
-        met = self.allowed[blocks, codes].all(dim=1)
+        met = (self.proposal[blocks, codes] > 0).all(dim=1)
         return met if self.holds is None else met & self.holds(codes)
 
 
@@ -107,10 +109,12 @@ def complete(
     requirements = [*fixed, *wanted]
     for requirement in requirements:
         expected = (prior.num_codebooks, prior.codebook_size)
-        if requirement.allowed.shape != expected or not requirement.allowed.any(dim=1).all():
+        proposal = requirement.proposal
+        usable = proposal.shape == expected and proposal.isfinite().all() and (proposal >= 0).all()
+        if not usable or not proposal.any(dim=1).all():
             raise ValueError(
-                f"the codes allowed had shape {tuple(requirement.allowed.shape)} but expected {expected} with at least "
-                "one True in every row"
+                f"the proposal had shape {tuple(proposal.shape)} but expected {expected}, finite numbers of at least 0 "
+                "with one above 0 in every row"
             )
     if not 0 < len(requirements) <= prior.num_slots:
         raise ValueError(f"{len(requirements)} slots are asked for but a scene has 1 to {prior.num_slots} of them")
@@ -149,7 +153,7 @@ def _exactly(codes: Tensor, prior: AutoregressiveTransformer) -> Requirement:
             f"a given slot had the codes {codes.tolist()} but expected {prior.num_codebooks} of 0 to "
             f"{prior.codebook_size - 1}"
         )
-    return Requirement(F.one_hot(codes, prior.codebook_size).bool())
+    return Requirement(F.one_hot(codes, prior.codebook_size).float())
 
 
 # ------------------------------------------------------------------ ways of placing
@@ -233,8 +237,8 @@ def _filter(
     slots, blocks, device = prior.num_slots, prior.num_codebooks, prior.head.device
     groups, each = len(ways), max(1, particles // len(ways))
     total = groups * each
-    anything = torch.ones_like(requirements[0].allowed)
-    allowed = torch.stack([*(one.allowed for one in requirements), anything])  # the last is that of way -1
+    anything = torch.ones(blocks, prior.codebook_size, device=device)
+    liking = torch.stack([*(one.proposal.to(anything) for one in requirements), anything]).log()  # the last: of way -1
     codes = torch.empty(total, slots, blocks, dtype=torch.int64, device=device)
     log_weights = torch.zeros(groups, each, device=device)
     step = Steps(prior.layers, total, slots * blocks)
@@ -244,15 +248,16 @@ def _filter(
         x = prior.scaled(prior.begin).expand(total, -1)
         for n in range(slots):
             free = (ways[:, n] < 0).repeat_interleave(each)
-            may = allowed[ways[:, n]].repeat_interleave(each, dim=0)  # (W·P, M, K)
             for block in range(blocks):
                 states = prior.norm(step(x + prior.position_embedding[n * blocks + block]))
                 logits = (states.to(step.dtype) @ head[block]).float() / temperature
-                inside = logits.masked_fill(~may[:, block], -torch.inf)
-                log_weights += (inside.logsumexp(-1) - logits.logsumexp(-1)).view(groups, each)
-                drawn = draw(inside, 1.0, None, generator)
+                liked = liking[ways[:, n], block].repeat_interleave(each, dim=0)  # (W·P, K)
+                proposed = logits + liked
+                drawn = draw(proposed, 1.0, None, generator)
                 if top_k is not None and free.any():
                     drawn = torch.where(free, draw(logits, 1.0, top_k, generator), drawn)
+                weighed = proposed.logsumexp(-1) - logits.logsumexp(-1) - liked.gather(1, drawn[:, None])[:, 0]
+                log_weights += weighed.view(groups, each)
                 codes[:, n, block] = drawn
                 x = embedding[block, drawn]
             for number, requirement in enumerate(requirements):

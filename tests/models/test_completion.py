@@ -51,11 +51,12 @@ def some_of(*codes_of_blocks: tuple[int, ...], holds=None) -> Requirement:
     allowed = torch.zeros(BLOCKS, CODES, dtype=torch.bool)
     for block, codes in enumerate(codes_of_blocks):
         allowed[block, list(codes)] = True
-    return Requirement(allowed, holds)
+    return Requirement(allowed.float(), holds)
 
 
 FIRST_IS_0 = some_of((0,), (0, 1, 2))
 ALIKE = some_of((0, 1, 2), (0, 1, 2), holds=lambda codes: codes[:, 0] == codes[:, 1])
+BIASED = Requirement(torch.tensor([[1.0, 5.0, 0.3], [2.0, 0.5, 1.0]]), ALIKE.holds)
 CASES = {
     "one slot": ([[1, 2]], []),
     "two slots": ([[0, 1], [2, 2]], []),
@@ -63,6 +64,7 @@ CASES = {
     "some codes": ([], [FIRST_IS_0]),
     "two of a kind": ([], [FIRST_IS_0, FIRST_IS_0]),
     "what no single block says": ([], [ALIKE]),
+    "the same, proposed unevenly": ([], [BIASED]),
     "all of it": ([[1, 2]], [FIRST_IS_0, ALIKE]),
 }
 
@@ -170,7 +172,7 @@ def test_what_cannot_be() -> None:
         complete(prior, 4)
     with pytest.raises(ValueError, match=r"codes \[0, 3\] but expected 2 of 0 to 2"):
         complete(prior, 4, torch.tensor([[0, 3]]))
-    with pytest.raises(ValueError, match="at least one True in every row"):
+    with pytest.raises(ValueError, match="with one above 0 in every row"):
         complete(prior, 4, wanted=[some_of((0,), ())])
     with pytest.raises(ValueError, match="count must be an integer of at least 1"):
         complete(prior, 0, torch.tensor([[0, 0]]))
