@@ -218,10 +218,16 @@ class GenerateConfig:
 
     checkpoint: str = _path()
     num_images: int = _at_least(1)
+    conditions: str | None
+    given: str | None = _path()
+    scene: int = _at_least(0)
+    image: str | None = _path()
+    keep: list[int] | None
     temperature: float = _above(0)
     top_k: int | None = _at_least(1)
     seed: int = _at_least(0, MAX_SEED)
     output: str = _path()
+    cache_dir: str = _path()
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
     dpi: int = _at_least(20, 1000)

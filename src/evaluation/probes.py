@@ -86,7 +86,7 @@ def _standardised(fit_vectors: NDArray[np.floating], test_vectors: NDArray[np.fl
 
 def _accuracy(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: int) -> dict[str, float | None]:
     counts = np.bincount(fit_y, minlength=int(test_y.max()) + 1)
-    probe = _fit(fit_x, torch.from_numpy(fit_y.astype(np.int64)), len(counts), seed)
+    probe = fit_probe(fit_x, torch.from_numpy(fit_y.astype(np.int64)), len(counts), seed)
     with torch.inference_mode():
         predicted = probe(test_x).argmax(dim=1).numpy()
     return {
@@ -97,14 +97,14 @@ def _accuracy(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, se
 
 def _r2(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: int) -> dict[str, float | None]:
     mean, std = float(fit_y.mean()), float(fit_y.std())
-    probe = _fit(fit_x, torch.from_numpy(((fit_y - mean) / std).astype(np.float32)), 1, seed)
+    probe = fit_probe(fit_x, torch.from_numpy(((fit_y - mean) / std).astype(np.float32)), 1, seed)
     with torch.inference_mode():
         predicted = probe(test_x)[:, 0].double().numpy() * std + mean
     residual = ((predicted - test_y) ** 2).sum() / ((test_y - test_y.mean()) ** 2).sum()
     return {"r2": float(1 - residual), "chance": 0.0}
 
 
-def _fit(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:
+def fit_probe(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:
     """The probe fitted to classes (O,) int64, or to standardised numbers (O,) float32."""
     generator = torch.Generator().manual_seed(seed)
     hidden, head = _linear(x.shape[1], HIDDEN, generator), _linear(HIDDEN, outputs, generator)
