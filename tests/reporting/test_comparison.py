@@ -26,7 +26,8 @@ def result(name: str, seed: int | None, ari: float | None, share: float, **confi
         "config": settings,
         "notes": [f"segmentation: {name}"],
         "scores": {
-            "segmentation": {"fg_ari": ari, "of": {"deeper": 1}},
+            "segmentation": {"of": {"deeper": 1}},
+            "segmentation_details": {"decoder": {"fg_ari": {"mean": ari, "low": 0.8, "high": 1.0, "n": 9}}},
             "generation": {"share": share, "low": share - 0.1, "high": share + 0.1},
             "attribute_network": {"steps": 2000},
         },

@@ -101,8 +101,13 @@ def test_a_report_has_the_scores_that_training_has(tmp_path: Path, capsys: pytes
 
 def test_sections_can_be_left_out_and_then_no_judge_is_trained(tmp_path: Path) -> None:
     path = trained(tmp_path / "model.pth")
-    found, page = report(tmp_path, f"checkpoint={path}", "sections=[prior,segmentation]")
-    assert list(found["scores"]) == ["segmentation", "prior"]  # in the order of the report
+    found, page = report(tmp_path, f"checkpoint={path}", "sections=[codes,segmentation]")
+    assert [key for key in found["scores"] if "details" not in key] == [
+        "segmentation",
+        "readout",
+        "blocks",
+        "codebooks",
+    ]
     assert "attribute_network" not in found["seconds"] and 'id="generation"' not in page
     assert not (tmp_path / "cache").exists()
 

@@ -80,6 +80,11 @@ def test_lists_of_one_length_share_a_table_and_long_ones_are_left_out() -> None:
     assert tables_of({"counts": list(range(500))}) == [] and tables_of(None) == []
 
 
+def test_what_is_deeper_than_a_row_is_shown_as_far_as_it_can_be() -> None:
+    (table,) = tables_of([{"a": [1, 0.5], "b": SHARE}, {"a": {"c": 1}, "b": [[1], [2]]}])
+    assert [list(map(str, row)) for row in table.rows] == [["1", "1 · 0.500", "82.9 % (80.4–85.1)"], ["2", "…", "…"]]
+
+
 def test_every_table_is_as_wide_as_its_head() -> None:
     scores = {
         "a": SHARE,
