@@ -15,6 +15,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -153,6 +154,25 @@ def sample_sheet(
     return _picture_grid([pixels[start : start + columns] for start in range(0, shown, columns)], dpi, title)
 
 
+@style.context(_STYLE)
+def picture_rows(rows: Mapping[str, Tensor], *, title: str = "", dpi: int = 150) -> Figure:
+    """Rows of images, each under its name at the left.
+
+    Args:
+        rows: name → (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8. Rows may hold
+            different numbers of images, of one size.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: no rows, an empty one, images of different sizes, or NaN or infinity in one.
+    """
+    sizes = {_image_shape(name, images)[2:] for name, images in rows.items()}
+    if len(sizes) != 1:
+        raise ValueError(f"rows had images of the sizes {sorted(sizes)} but expected one size, in at least one row")
+    pictures = [_pixels(name, images) for name, images in rows.items()]
+    return _picture_grid(pictures, dpi, title, row_labels=list(rows))
+
+
 def segmentation_overlay(images: Tensor, masks: Tensor) -> Tensor:
     """Images (B, C, H, W) in grey under the colour of each pixel's strongest slot -> (B, 3, H, W) in [0, 1].
 
@@ -267,6 +287,46 @@ def block_factor_matrix(
     bar = figure.colorbar(picture, ax=axes, fraction=0.08, pad=0.04, ticks=[0, 0.25, 0.5, 0.75, 1])
     bar.set_label("share of the factor's\ninformation above chance")
     bar.ax.spines[:].set_visible(False)
+    return figure
+
+
+@style.context(_STYLE)
+def distribution_bars(
+    values: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str = "What drawn scenes show, beside what the data do",
+    dpi: int = 150,
+) -> Figure:
+    """One panel a property: how often each of its values occurs in the data and in drawn scenes.
+
+    Args:
+        values: property → ``names`` of its values, ``data`` and ``drawn``, the share of each in [0, 1], and
+            ``distance``, the total variation distance of the two.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: no properties, or not one share for each name.
+    """
+    if not values:
+        raise ValueError("values had no properties but expected at least one")
+    longest = max(len(of_property["names"]) for of_property in values.values())
+    columns = min(3, len(values))
+    rows = math.ceil(len(values) / columns)
+    figure = _chart((0.28 * longest + 1.0) * columns, 2.3 * rows + 0.6, title, dpi)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for panel in panels.flat[len(values) :]:
+        panel.set_axis_off()
+    for panel, (name, of_property) in zip(panels.flat, values.items(), strict=False):
+        places = np.arange(len(of_property["names"]))
+        panel.set_title(f"{name}: {of_property['distance']:.3f} apart", loc="left")
+        for shift, key, colour in ((-0.2, "data", "#8a8f98"), (0.2, "drawn", "#2f6f9f")):
+            if len(of_property[key]) != len(places):
+                raise ValueError(f"{name} had {len(of_property[key])} shares in {key} but expected {len(places)}")
+            panel.bar(places + shift, 100 * np.asarray(of_property[key]), 0.4, color=colour, label=key)
+        upright = max(map(len, of_property["names"])) <= 2
+        panel.set_xticks(places, of_property["names"], rotation=0 if upright else 90)
+    panels.flat[0].legend(frameon=False, fontsize=FONT_SIZE - 1)
+    figure.supylabel("share in %", fontsize=FONT_SIZE)
     return figure
 
 
