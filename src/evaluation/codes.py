@@ -23,22 +23,27 @@ PERMUTATIONS = 5
 _NO_INFORMATION = 1e-9  # nats
 
 
-def equal_frequency_bins(values: NDArray[np.floating], bins: int) -> NDArray[np.int64]:
-    """Bins (O,) int64 in 0..bins-1 of about equally many values: the edges are quantiles of `values` itself.
+def equal_frequency_bins(
+    values: NDArray[np.floating], bins: int, like: NDArray[np.floating] | None = None
+) -> NDArray[np.int64]:
+    """Bins (O,) int64 in 0..bins-1 of about equally many values: the edges are quantiles of `like`, or of `values`
+    itself.
 
     Equal values share a bin, so a constant factor has one bin only.
     """
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    edges = np.unique(np.quantile(values if like is None else like, np.linspace(0, 1, bins + 1)[1:-1]))
     return np.searchsorted(edges, values, side="left").astype(np.int64)
 
 
-def factor_labels(factors: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
+def factor_labels(
+    factors: Mapping[str, NDArray], like: Mapping[str, NDArray] | None = None
+) -> dict[str, NDArray[np.int64]]:
     """The factors as labels >= 0: classes (integers) as they are, size in 4 bins, other numbers in 8 (equal
-    frequency)."""
+    frequency in `like`, or in `factors` itself)."""
     return {
         name: np.asarray(values, np.int64)
         if np.issubdtype(values.dtype, np.integer)
-        else equal_frequency_bins(values, BINS.get(name, MOST_BINS))
+        else equal_frequency_bins(values, BINS.get(name, MOST_BINS), None if like is None else like[name])
         for name, values in factors.items()
     }
 
@@ -76,29 +81,103 @@ def block_factor_matrix(
     Raises:
         ValueError: no objects, or lengths differ.
     """
+    found, chance, whole = _information(codes, labels, seed)
+    objects, blocks = codes.shape
+    matrix = np.full((blocks, len(labels)), np.nan)
+    notes = []
+    for column, name in enumerate(labels):
+        if whole[column] <= _NO_INFORMATION:
+            notes.append(f"block x factor: {name} has one value only in {objects} objects, so nothing to inform about")
+            continue
+        for block in range(blocks):
+            left = whole[column] - chance[block, column]
+            if left <= _NO_INFORMATION:
+                notes.append(
+                    f"block x factor: {objects} objects are too few for {name} and block {block} "
+                    "(chance alone reaches the entropy); use more scenes"
+                )
+                continue
+            matrix[block, column] = (found[block, column] - chance[block, column]) / left
+    return matrix, notes
+
+
+def normalised_information(
+    codes: NDArray[np.integer], labels: Mapping[str, NDArray[np.integer]], seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """I / H(factor) and I_permuted / H(factor), each (M, F): what `block_factor_matrix` corrects, and by how much.
+
+    NaN in the column of a factor with one value only. Arguments and errors as there.
+    """
+    found, chance, whole = _information(codes, labels, seed)
+    whole = np.where(whole > _NO_INFORMATION, whole, np.nan)
+    return found / whole, chance / whole
+
+
+def _information(
+    codes: NDArray[np.integer], labels: Mapping[str, NDArray[np.integer]], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """I (M, F), I_permuted (M, F) and the factors' entropies (F,), in nats; see `block_factor_matrix`."""
     objects, blocks = codes.shape
     for name, values in labels.items():
         if objects == 0 or values.shape != (objects,):
             raise ValueError(f"codes of {objects} objects (expected at least 1) but {values.shape} labels of {name}")
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(objects) for _ in range(PERMUTATIONS)]
-    matrix = np.full((blocks, len(labels)), np.nan)
-    notes = []
-    for column, (name, values) in enumerate(labels.items()):
-        whole = entropy(values)
-        if whole <= _NO_INFORMATION:
-            notes.append(f"block x factor: {name} has one value only in {objects} objects, so nothing to inform about")
-            continue
+    found, chance = np.zeros((blocks, len(labels))), np.zeros((blocks, len(labels)))
+    for column, values in enumerate(labels.values()):
         for block in range(blocks):
-            chance = float(np.mean([mutual_information(codes[order, block], values) for order in orders]))
-            if whole - chance <= _NO_INFORMATION:
-                notes.append(
-                    f"block x factor: {objects} objects are too few for {name} and block {block} "
-                    "(chance alone reaches the entropy); use more scenes"
-                )
-                continue
-            matrix[block, column] = (mutual_information(codes[:, block], values) - chance) / (whole - chance)
-    return matrix, notes
+            found[block, column] = mutual_information(codes[:, block], values)
+            permuted = [mutual_information(codes[order, block], values) for order in orders]
+            chance[block, column] = np.mean(permuted)
+    return found, chance, np.array([entropy(values) for values in labels.values()])
+
+
+def code_purity(
+    fit_codes: NDArray[np.integer],
+    fit_labels: Mapping[str, NDArray[np.integer]],
+    test_codes: NDArray[np.integer],
+    test_labels: Mapping[str, NDArray[np.integer]],
+    seed: int = 0,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How many test objects have the value of a factor that most fit objects of their code have.
+
+    Of equally frequent values the smallest counts as the majority; a code that no fit object has stands for the value
+    that most fit objects have.
+
+    Args:
+        fit_codes, test_codes: (O, M) integers >= 0 of different objects.
+        fit_labels, test_labels: labels (O,) >= 0 per factor, the same factors in both.
+
+    Returns:
+        hits (M, F), of the test objects; and what chance hits, (M, F): the mean over 5 seeded permutations of the fit
+        objects' codes.
+
+    Raises:
+        ValueError: no objects, or lengths differ.
+    """
+    for codes, labels in ((fit_codes, fit_labels), (test_codes, test_labels)):
+        for name, values in labels.items():
+            if len(codes) == 0 or len(values) != len(codes):
+                raise ValueError(f"codes of {len(codes)} objects (expected at least 1) but {len(values)} of {name}")
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(fit_codes)) for _ in range(PERMUTATIONS)]
+    size = 1 + int(max(fit_codes.max(initial=0), test_codes.max(initial=0)))
+    hits = np.zeros((fit_codes.shape[1], len(fit_labels)), np.int64)
+    chance = np.zeros(hits.shape)
+    for column, (name, values) in enumerate(fit_labels.items()):
+        for block in range(len(hits)):
+            tested = test_codes[:, block]
+            hits[block, column] = (_majority(fit_codes[:, block], values, size)[tested] == test_labels[name]).sum()
+            permuted = [_majority(fit_codes[order, block], values, size)[tested] for order in orders]
+            chance[block, column] = np.mean([(majority == test_labels[name]).sum() for majority in permuted])
+    return hits, chance
+
+
+def _majority(codes: NDArray[np.integer], labels: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """The most frequent label of each of `size` codes (size,); of all objects for a code that does not occur."""
+    values = int(labels.max()) + 1
+    table = np.bincount(codes * values + labels, minlength=size * values).reshape(size, values)
+    return np.where(table.any(axis=1), table.argmax(axis=1), table.sum(axis=0).argmax())
 
 
 def best_distinct_blocks(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 from torch import Tensor
+
+RESAMPLES = 1000
 
 
 def share(hits: Tensor) -> dict[str, Any]:
@@ -13,7 +17,11 @@ def share(hits: Tensor) -> dict[str, Any]:
 
     Of nothing (n = 0) everything but the numbers is None.
     """
-    count, n = int(hits.sum()), hits.numel()
+    return share_of(int(hits.sum()), hits.numel())
+
+
+def share_of(count: int, n: int) -> dict[str, Any]:
+    """`share` of `count` hits among `n`."""
     if n == 0:
         return {"share": None, "count": 0, "n": 0, "low": None, "high": None}
     interval = binomtest(count, n).proportion_ci(confidence_level=0.95, method="wilson")
@@ -24,3 +32,17 @@ def share(hits: Tensor) -> dict[str, Any]:
         "low": float(interval.low),
         "high": float(interval.high),
     }
+
+
+def mean(values: ArrayLike, seed: int = 0) -> dict[str, Any]:
+    """Mean of numbers, one a scene, `n` of them, with the 95 % interval `low`..`high` of 1,000 bootstrap means.
+
+    Of nothing everything but `n` is None.
+    """
+    numbers = np.asarray(values, np.float64)
+    count = len(numbers)
+    if count == 0:
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    drawn = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+    low, high = np.quantile(numbers[drawn].mean(axis=1), [0.025, 0.975])
+    return {"mean": float(numbers.mean()), "low": float(low), "high": float(high), "n": count}

@@ -17,16 +17,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.base import SceneDataset
-from .segmentation import fg_ari, match_objects, mean_iou, segment
+from .segmentation import ari, fg_ari, match_objects, mean_best_overlap, mean_iou, segment
+from .similarity import ssim
+
+SSIM_SCENES = 1000  # the first ones; it takes longer than all other scores of a scene
+_SCORES = ("mse", "psnr", "ssim", "ari", "full_ari", "iou", "best_overlap")
+_OF_ATTENTION = ("ari_attention", "full_ari_attention", "iou_attention", "best_overlap_attention")
 
 
 @dataclass
 class Pass:
     """What a model made of a data set; all on the CPU.
 
-    codes (B, N, M) int64; mse, psnr, ari, ari_attention, iou (B,) float64 (NaN: not defined for the scene);
-    judged: what `judge` said of the reconstructions (B,) or None; vectors (O, D), object_codes (O, M) and
-    factors (O,) of the matched objects; objects: how many there were to match.
+    codes (B, N, M) int64; of each scene, (B,) float, NaN where not defined: mse, psnr, ssim (of the first 1,000
+    scenes, with torchmetrics), ari (FG-ARI), full_ari (all pixels), iou, best_overlap from the decoder's masks, and
+    those of names in _attention from slot attention's; judged: what `judge` said of the reconstructions (B,) or None;
+    vectors (O, D), object_codes (O, M) and factors (O,) of the matched objects, and where they are, (O,) int64: scene,
+    slot, and number, which of the scene's S objects; objects: how many there were to match.
     """
 
     codes: Tensor
@@ -35,10 +42,19 @@ class Pass:
     ari: Tensor
     ari_attention: Tensor
     iou: Tensor
+    ssim: Tensor
+    full_ari: Tensor
+    full_ari_attention: Tensor
+    iou_attention: Tensor
+    best_overlap: Tensor
+    best_overlap_attention: Tensor
     judged: Tensor | None
     vectors: NDArray[np.float32]
     object_codes: NDArray[np.int64]
     factors: dict[str, NDArray]
+    scene: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    number: NDArray[np.int64]
     objects: int
 
 
@@ -71,11 +87,18 @@ def run_model(
         if "recon" in outputs:
             mse = (outputs["recon"].float() - image).square().mean(dim=(1, 2, 3)).cpu()
             found |= {"mse": mse, "psnr": -10 * mse.clamp(min=1e-10).log10()}
+            found["ssim"] = torch.full_like(mse, torch.nan)
+            compared = max(0, min(SSIM_SCENES - start, len(image)))
+            if compared:
+                similar = ssim(outputs["recon"][:compared].float().clamp(0, 1), image[:compared])
+                found["ssim"][:compared] = similar.cpu()
         if dataset.has_ground_truth and "masks" in outputs:
             true_masks = _true_masks(dataset, rows)
             visible += int(true_masks.flatten(2).any(dim=2).sum())
             found |= _compared(outputs, true_masks)
-            scene, k = torch.nonzero(found.pop("slot") >= 0, as_tuple=True)
+            slot = found.pop("slot")
+            scene, k = torch.nonzero(slot >= 0, as_tuple=True)
+            found |= {"scene": start + scene, "slot": slot[scene, k], "number": k}
             found |= {f"factor {name}": dataset.factors[name][rows][scene, k] for name in dataset.scored_factors}
         if judge is not None and "recon" in outputs:
             found["judged"] = judge(outputs["recon"].float().clamp(0, 1)).cpu()
@@ -84,14 +107,17 @@ def run_model(
         on_batch(len(image))
     whole = {name: torch.cat(parts) for name, parts in kept.items()}
     undefined = torch.full((len(dataset),), torch.nan, dtype=torch.float64)
-    nothing = torch.empty(0, 0)
+    nothing, nowhere = torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
     return Pass(
         codes=whole.get("codes", nothing.long()),
-        **{name: whole.get(name, undefined) for name in ("mse", "psnr", "ari", "ari_attention", "iou")},
+        **{name: whole.get(name, undefined) for name in (*_SCORES, *_OF_ATTENTION)},
         judged=whole.get("judged"),
         vectors=whole.get("vectors", nothing).numpy(),
         object_codes=whole.get("object_codes", nothing.long()).numpy(),
         factors={name.removeprefix("factor "): whole[name].numpy() for name in whole if name.startswith("factor ")},
+        scene=whole.get("scene", nowhere).numpy(),
+        slot=whole.get("slot", nowhere).numpy(),
+        number=whole.get("number", nowhere).numpy(),
         objects=visible,
     )
 
@@ -110,11 +136,16 @@ def _compared(outputs: Mapping[str, Tensor], true_masks: Tensor) -> dict[str, Te
     slot = match_objects(true_masks, predicted)
     scene, k = torch.nonzero(slot >= 0, as_tuple=True)
     at = (scene, slot[scene, k])
-    attention = _upsampled(outputs["attention"].float().cpu(), true_masks.shape[-2:])
+    attention = segment(_upsampled(outputs["attention"].float().cpu(), true_masks.shape[-2:]))
     return {
         "ari": fg_ari(true_masks, predicted),
         "ari_attention": fg_ari(true_masks, attention),
+        "full_ari": ari(true_masks, predicted),
+        "full_ari_attention": ari(true_masks, attention),
         "iou": mean_iou(true_masks, predicted),
+        "iou_attention": mean_iou(true_masks, attention),
+        "best_overlap": mean_best_overlap(true_masks, predicted),
+        "best_overlap_attention": mean_best_overlap(true_masks, attention),
         "slot": slot,
         "vectors": outputs["quantized"].float().cpu()[at],
         **({"object_codes": outputs["codes"].cpu()[at]} if "codes" in outputs else {}),

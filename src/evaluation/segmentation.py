@@ -1,4 +1,4 @@
-"""How well the slots' masks separate the objects: FG-ARI, mIoU, and which slot holds which object.
+"""How well the slots' masks separate the objects: FG-ARI, ARI, mIoU, mBO, and which slot holds which object.
 
 Legend: B scenes, S objects a scene at most, N slots, H, W image. The predicted segmentation is always hard:
 every pixel belongs to the slot with the largest mask. True masks are the disjoint *visible* instance masks of
@@ -37,17 +37,19 @@ def fg_ari(true_masks: Tensor, predicted: Tensor) -> Tensor:
     Raises:
         ValueError: shapes do not fit, or the true masks overlap.
     """
-    table = _contingency(true_masks, predicted)  # (B, S, N), pixels; the background's pixels are not in it
-    objects, slots = table.sum(dim=2), table.sum(dim=1)
-    together = _pairs(table).sum(dim=(1, 2))  # pairs of pixels joined by both partitions
-    same_object, same_slot = _pairs(objects).sum(dim=1), _pairs(slots).sum(dim=1)
-    all_pairs = _pairs(objects.sum(dim=1))
-    expected = same_object * same_slot / all_pairs.clamp(min=1)
-    best = 0.5 * (same_object + same_slot)
-    # Both partitions made of single pixels: nothing to join, and nothing wrong (scikit-learn says 1 as well).
-    trivial = best == expected
-    score = torch.where(trivial, 1.0, (together - expected) / torch.where(trivial, 1.0, best - expected))
-    return torch.where((objects > 0).sum(dim=1) >= 2, score, torch.nan)
+    return _adjusted_rand(_contingency(true_masks, predicted))  # the background's pixels are not in the table
+
+
+def ari(true_masks: Tensor, predicted: Tensor) -> Tensor:
+    """Adjusted Rand index over all pixels, the background one more true group, per scene (Hubert & Arabie 1985).
+
+    Returns:
+        (B,) float64: 1 for the true partition, about 0 for a random one, NaN where all pixels are of one true group
+        (no object visible, or one that fills the image).
+
+    Arguments and errors as in `fg_ari`.
+    """
+    return _adjusted_rand(_contingency(true_masks, predicted, background=True))
 
 
 def mean_iou(true_masks: Tensor, predicted: Tensor) -> Tensor:
@@ -63,6 +65,19 @@ def mean_iou(true_masks: Tensor, predicted: Tensor) -> Tensor:
     score = np.where(matched >= 0, np.take_along_axis(iou, np.maximum(matched, 0)[..., None], axis=2)[..., 0], 0.0)
     count = present.sum(axis=1)
     total = np.where(present, score, 0.0).sum(axis=1)
+    return torch.from_numpy(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def mean_best_overlap(true_masks: Tensor, predicted: Tensor) -> Tensor:
+    """Mean over a scene's objects of the largest intersection over union with any slot, (B,) float64 (Pont-Tuset et
+    al. 2017).
+
+    Not one to one: a slot may be the best of several objects, so it is never below `mean_iou`. The background is no
+    object. NaN: no object visible. Arguments and errors as in `fg_ari`.
+    """
+    iou, present = _iou(true_masks, predicted)
+    count = present.sum(axis=1)
+    total = iou.max(axis=2, initial=0.0).sum(axis=1)  # an absent object overlaps nothing
     return torch.from_numpy(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
@@ -104,6 +119,21 @@ def _contingency(true_masks: Tensor, predicted: Tensor, background: bool = False
     table = torch.bincount(index.flatten(), minlength=scenes * (objects + 1) * slots)
     table = table.cpu().view(scenes, objects + 1, slots).double()  # tiny, and not every device has float64
     return table if background else table[:, :objects]
+
+
+def _adjusted_rand(table: Tensor) -> Tensor:
+    """The adjusted Rand index (B,) of tables (B, S, N) of pixels that a true group and a slot share; NaN where fewer
+    than two true groups have pixels."""
+    objects, slots = table.sum(dim=2), table.sum(dim=1)
+    together = _pairs(table).sum(dim=(1, 2))  # pairs of pixels joined by both partitions
+    same_object, same_slot = _pairs(objects).sum(dim=1), _pairs(slots).sum(dim=1)
+    all_pairs = _pairs(objects.sum(dim=1))
+    expected = same_object * same_slot / all_pairs.clamp(min=1)
+    best = 0.5 * (same_object + same_slot)
+    # Both partitions made of single pixels: nothing to join, and nothing wrong (scikit-learn says 1 as well).
+    trivial = best == expected
+    score = torch.where(trivial, 1.0, (together - expected) / torch.where(trivial, 1.0, best - expected))
+    return torch.where((objects > 0).sum(dim=1) >= 2, score, torch.nan)
 
 
 def _pairs(count: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from src.configs.launch import Invocation, compose_config
 from src.configs.schema import AblationConfig, TrainConfig
 from src.configs.variants import FULL, make_variants, variant_files, with_budget
 from src.training import ablation, finish
-from src.training.ablation import MEASURES, ablate, compare
+from src.training.ablation import MEASURES, ablate
 from src.training.build import check_sizes
 
 from .tiny import in_folder, tiny_config
@@ -214,12 +214,6 @@ def test_runs_of_other_settings_are_not_mixed_in(tmp_path: Path, made) -> None:
     ablate(study_config(tmp_path, *words), Invocation(tmp_path / "run"))
     with pytest.raises(ConfigError, match=r"was made with training.learning_rate=0.001 but the study now has .*=0.01"):
         ablate(study_config(tmp_path, *words, "training.learning_rate=0.01"), Invocation(tmp_path / "run"))
-
-
-def test_comparing_uses_the_seeds_that_both_have() -> None:
-    found = compare([1.0, None, 4.0], [0.5, 2.0, 3.0])
-    assert found["mean"] == 2.5 and found["difference"]["n"] == 2 and found["difference"]["mean"] == 0.75
-    assert compare([None], [1.0]) == {"mean": None, "std": None, "difference": None}
 
 
 def test_every_key_of_the_study_is_read(tmp_path: Path, made) -> None:

@@ -26,6 +26,7 @@ from src.utils.visualization import (
     sample_sheet,
     save_figure,
     segmentation_overlay,
+    share_bars,
     slot_colours,
 )
 
@@ -351,3 +352,18 @@ def test_distribution_bars_show_both_shares_of_each_value():
         distribution_bars({"count": counts | {"drawn": [1.0]}})
     with pytest.raises(ValueError, match="no properties"):
         distribution_bars({})
+
+
+def test_shares_stand_beside_each_other_with_their_values() -> None:
+    shares = {
+        "vectors": {"as fitted": (0.99, 0.98, 1.0), "not met before": (0.9, 0.85, 0.95)},
+        "a long name": {"as fitted": (0.5, 0.4, 0.6), "not met before": (0.0, 0.0, 0.1)},
+    }
+    figure = share_bars(shares, 0.25, title="Right answers")
+    assert_nothing_cut(figure)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == [0.99, 0.5, 0.9, 0.0]  # bar by bar, group by group
+    shown = texts(figure)
+    assert {"0.990", "0.000", "vectors", "not met before", "chance", "Right answers"} <= set(shown)
+    with pytest.raises(ValueError, match="the same ones, at least one, in every group"):
+        share_bars({"a": {"x": (0, 0, 0)}, "b": {"y": (0, 0, 0)}})
