@@ -210,6 +210,29 @@ def test_the_section_of_sprites(monkeypatch: pytest.MonkeyPatch) -> None:
     assert groups == ["vectors", "indices", "continuous", "read by probes"]
 
 
+class ClevrLikeDescribed(SceneDataset):
+    """Four scenes of two objects that have so many materials."""
+
+    name, split, image_size, has_instances, has_factors = "described", "test", 32, True, True
+    scored_factors = ("colour", "shape", "material")
+    class_names = dict.fromkeys(scored_factors, ("one", "two"))
+
+    def __init__(self, materials: int) -> None:
+        table = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 1]])
+        self._factors = {"present": table >= 0, "colour": table, "shape": table, "material": table % materials}
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        return self._factors
+
+    @property
+    def images(self) -> Tensor:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return 4
+
+
 def test_what_is_lacking_is_said() -> None:
     train_ds, test_ds = ShapesDataset(20, 32, max_shapes=1), ShapesDataset(10, 32, max_shapes=1, split="test")
     subject = subject_of(Knowing(train_ds, test_ds), train_ds, test_ds)
@@ -223,6 +246,16 @@ def test_what_is_lacking_is_said() -> None:
     ]
     with pytest.raises(ValueError, match="unknown; choose one of: odd_one_out, property_comparison"):
         downstream_scores(subject, "counting")
+
+
+def test_splits_that_do_not_ask_the_same_are_said() -> None:
+    train_ds, test_ds = (ClevrLikeDescribed(values) for values in (2, 1))
+    subject = subject_of(Knowing(ShapesDataset(4, 32)), ShapesDataset(4, 32), ShapesDataset(4, 32))
+    subject.train_ds, subject.test_ds = train_ds, test_ds
+    assert downstream_scores(subject, "property_comparison") is None
+    assert subject.notes == [
+        "downstream: colour, shape, material and colour, shape vary in the splits of described; use more scenes"
+    ]
 
 
 def test_too_few_questions_are_said() -> None:
