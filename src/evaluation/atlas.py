@@ -151,7 +151,7 @@ def _codes(subject: Subject, block: int, factor: str | None, most: int) -> tuple
                 code=code,
                 uses=int(uses[code]),
                 share=float(uses[code] / len(of_objects)),
-                value=None if factor is None else names[value[code]],
+                value=None if factor is None else names[int(value[code])],
                 purity=None if factor is None else float(purity[code]),
                 exemplars=exemplars[start : start + len(own)],
                 decoded=change,
