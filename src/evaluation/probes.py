@@ -69,7 +69,7 @@ def read_classes(
     """What the probe of one factor says of other objects: fitted to vectors (O, D) and labels (O,) >= 0, the class of
     each of `vectors` (P, D); (P,)."""
     fit_x, x = _standardised(fit_vectors, vectors)
-    probe = _fit(fit_x, torch.from_numpy(labels.astype(np.int64)), int(labels.max()) + 1, seed)
+    probe = fit_probe(fit_x, torch.from_numpy(labels.astype(np.int64)), int(labels.max()) + 1, seed)
     with torch.inference_mode():
         return probe(x).argmax(dim=1).numpy()
 
