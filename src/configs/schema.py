@@ -279,6 +279,7 @@ class ReportConfig:
     num_generated: int = _at_least(1)
     temperature: float = _above(0)
     top_k: int | None = _at_least(1)
+    inception: str | None = _path()
     cache_dir: str = _path()
     dpi: int = _at_least(20, 1000)
 

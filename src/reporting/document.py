@@ -38,12 +38,20 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Rows of small pictures, enlarged pixel by pixel: each row has a label, and each picture its own words."""
+class Small:
+    """A small picture, shown enlarged pixel by pixel, and words for it."""
 
-    rows: Sequence[tuple[str, Sequence[tuple[bytes, str]]]]
-    title: str = ""
-    caption: str = ""
+    png: bytes
+    words: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rows of small pictures, each with a label and its pictures in groups; `folded` shows the title only at first."""
+
+    rows: Sequence[tuple[str, Sequence[Sequence[Small]]]]
+    title: str
+    folded: bool = False
 
 
 Block = str | Table | Picture | Gallery  # text may hold links: [words](#part)

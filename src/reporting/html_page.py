@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from html import escape
 
-from .document import Block, Cell, Document, Gallery, Part, Picture, Table
+from .document import Block, Cell, Document, Gallery, Part, Picture, Small, Table
 
 _STYLE = """
 :root {
@@ -63,7 +63,9 @@ figure img { display: block; max-width: 100%; height: auto; background: var(--pl
 figcaption { margin-top: 0.5rem; color: var(--muted); font-size: 0.88rem; max-width: 46rem; }
 .row { display: flex; align-items: center; gap: 0.75rem; padding: 0.35rem 0; border-top: 1px solid var(--line); }
 .row b { flex: 0 0 9rem; font-weight: 400; font-size: 0.88rem; }
-.row div { display: flex; flex-wrap: wrap; gap: 4px; }
+.row div { display: flex; flex-wrap: wrap; gap: 4px 1rem; }
+.row span { display: flex; flex-wrap: wrap; gap: 4px; }
+main details { margin: 0.75rem 0; }
 .pixels { image-rendering: crisp-edges; image-rendering: pixelated; border-radius: 2px; }
 .notes li { margin: 0.3rem 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; padding: 1rem; background: var(--panel); border: 1px solid var(--line); border-radius: 4px;
@@ -196,21 +198,22 @@ def _picture(picture: Picture) -> str:
 
 
 def _gallery(gallery: Gallery) -> str:
-    heading = f"<h3>{escape(gallery.title)}</h3>" if gallery.title else ""
-    caption = f'<p class="about">{_linked(gallery.caption)}</p>' if gallery.caption else ""
     rows = []
-    for name, pictures in gallery.rows:
-        images = "".join(f"<div>{_small(png, words)}</div>" for png, words in pictures)
-        rows.append(f'<div class="row"><b>{escape(name)}</b><div>{images}</div></div>')
-    return heading + caption + "\n".join(rows)
+    for name, groups in gallery.rows:
+        pictures = "".join(f"<span>{''.join(map(_small, group))}</span>" for group in groups)
+        rows.append(f'<div class="row"><b>{escape(name)}</b><div>{pictures}</div></div>')
+    shown, title = "\n".join(rows), escape(gallery.title)
+    if gallery.folded:
+        return f"<details><summary>{title}</summary>{shown}</details>"
+    return f"<h3>{title}</h3>{shown}"
 
 
-def _small(png: bytes, words: str) -> str:
-    """A small picture, enlarged by a whole number."""
-    width, height = struct.unpack(">II", png[16:24])
-    scale = max(1, -(-_CROP // width))
+def _small(picture: Small) -> str:
+    """Enlarged by a whole number."""
+    width, height = struct.unpack(">II", picture.png[16:24])
+    scale, words = max(1, -(-_CROP // width)), escape(picture.words)
     return (
-        f'<img class="pixels" src="{_uri(png)}" alt="{escape(words)}" title="{escape(words)}" '
+        f'<img class="pixels" src="{_uri(picture.png)}" alt="{words}" title="{words}" '
         f'width="{scale * width}" height="{scale * height}" loading="lazy">'
     )
 

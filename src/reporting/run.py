@@ -9,6 +9,7 @@ from typing import Any
 from ..configs.errors import ConfigError, as_config_error
 from ..configs.schema import DataConfig, ReportConfig
 from ..data.base import SceneDataset
+from ..evaluation.inception import FeatureNetwork, require_torchmetrics
 from ..training.build import make_split, prepare
 from ..utils.precision import resolve_device, resolve_precision
 from .checkpoints import open_checkpoints
@@ -33,6 +34,9 @@ def evaluate(config: ReportConfig) -> list[Path]:
     with as_config_error():
         device = resolve_device(config.device)
         precision = resolve_precision(config.precision, device)
+        if config.inception is not None:  # now, not after minutes
+            require_torchmetrics()
+            FeatureNetwork(config.inception)
     sections = chosen(config.sections)
     checkpoints = open_checkpoints(config)
     several = len(checkpoints) > 1

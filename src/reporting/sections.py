@@ -6,22 +6,34 @@ add one, write both in a module of `evaluation` and append it to `SECTIONS`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from ..configs.errors import ConfigError
 from ..configs.schema import ReportConfig
 from ..evaluation import report
+from ..evaluation.atlas import AtlasBlock, atlas_table, codebook_atlas
 from ..evaluation.comparison import Measure
+from ..evaluation.downstream import downstream_figures, downstream_scores
+from ..evaluation.interventions import intervention_figures, intervention_scores
+from ..evaluation.prior_details import prior_details, prior_details_figures
+from ..evaluation.samples import sample_figures, sample_scores, temperature_scores
+from ..evaluation.scene_scores import reconstruction_details, segmentation_details
+from ..evaluation.semantics import semantics_figures, semantics_scores
 from ..evaluation.subject import Subject
 from ..training.autoencoder import scene_figures
 from ..utils import visualization
 from ..utils.randomness import own_randomness
-from .document import Block, Picture
-from .tables import tables_of
+from .document import Block, Cell, Gallery, Picture, Small, Table
+from .tables import estimate, number, tables_of
 
 SCENES_SHOWN = 6  # of the test split
 SAMPLES_SHOWN = 49
@@ -32,8 +44,8 @@ Scores = dict[str, Any]
 def _tables(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
     """What most sections show: all their numbers as tables; those of the first entry need no heading."""
     found: list[Block] = []
-    for number, (name, content) in enumerate(scores.items()):
-        found += tables_of(content, "" if number == 0 else name.replace("_", " "))
+    for place, (name, content) in enumerate(scores.items()):
+        found += tables_of(content, name.replace("_", " ") if place else "")
     return found
 
 
@@ -57,11 +69,22 @@ class Section:
     judged: bool = False
 
 
+def _pictures(figures: Mapping[str, Figure], words: Mapping[str, str]) -> list[Block]:
+    """Figures with what stands below each; without such words a figure is described by its name."""
+    return [
+        Picture(name, visualization.png(figure), words.get(name, name.replace("_", " ")), words.get(name, ""))
+        for name, figure in figures.items()
+    ]
+
+
 # ------------------------------------------------------------------------------------------------ reconstruction
 
 
 def _reconstruction(subject: Subject, config: ReportConfig) -> Scores:
-    return {"reconstruction": report.reconstruction_scores(subject.test)}
+    return {
+        "reconstruction": report.reconstruction_scores(subject.test),
+        "reconstruction_details": reconstruction_details(subject),
+    }
 
 
 def _show_reconstruction(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
@@ -87,8 +110,12 @@ def _show_reconstruction(subject: Subject, scores: Scores, config: ReportConfig)
 def _segmentation(subject: Subject, config: ReportConfig) -> Scores:
     if not subject.has_objects:
         subject.notes.append(f"segmentation: {report.why_no_objects(subject)}")
-        return {"segmentation": None}
-    return {"segmentation": report.segmentation_scores(subject.test, subject.notes)}
+        return {"segmentation": None, "segmentation_details": None}
+    scores = report.segmentation_scores(subject.test, subject.notes)
+    before = list(subject.notes)
+    details = segmentation_details(subject)
+    subject.notes[:] = before  # it says again what was said
+    return {"segmentation": scores, "segmentation_details": details}
 
 
 # --------------------------------------------------------------------------------------------------------- codes
@@ -131,11 +158,140 @@ def _or_zero(value: float) -> float:
     return value if value == value else 0.0  # NaN: a constant factor
 
 
+# ----------------------------------------------------------------------------------------------------- semantics
+
+
+def _semantics(subject: Subject, config: ReportConfig) -> Scores:
+    return {"semantics": semantics_scores(subject)}
+
+
+def _show_semantics(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    found = scores["semantics"]
+    dci = {
+        "code indices": found["dci_codes"],
+        "code vectors": found["dci_vectors"],
+    }
+    names = ("disentanglement", "completeness", "informativeness")
+    rows = [[of, *(number(each[name]) for name in names)] for of, each in dci.items() if each is not None]
+    shown: list[Block] = [Table(["DCI of", *names], rows)] if rows else []
+    for of, each in dci.items():
+        if each is not None:
+            known = {name: value for name, value in each["accuracy"].items() if value is not None}
+            shown += tables_of(known, f"What trees read from {of}")
+    if found["purity"] is not None:
+        shown += tables_of(found["purity"]["best"], "Purity: objects with the majority value of their code")
+    return [*shown, *_pictures(semantics_figures(subject, found), _SEMANTICS)]
+
+
+_SEMANTICS = {
+    "purity": "How many objects of the scored split have the value that most objects with their code have.",
+    "dci_codes": "How much the trees that read a factor look at each block, from the indices of the codes.",
+    "dci_vectors": "The same from the vectors that the codes stand for.",
+}
+
+
+# ------------------------------------------------------------------------------------------------- interventions
+
+
+def _interventions(subject: Subject, config: ReportConfig) -> Scores:
+    return {"interventions": intervention_scores(subject)}
+
+
+def _show_interventions(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    found = scores["interventions"]
+    head = ["", "edits", "intended value read", "anything else changed", "well-formed", "pixels changed outside"]
+
+    def row(name: str, counts: Mapping[str, Any]) -> list[Cell | str]:
+        shares = [estimate(counts[key]) for key in ("intended", "changed", "well_formed")]
+        return [name, number(counts["intended"]["n"]), *shares, estimate(counts["outside"])]
+
+    kinds = {"none": "no edit", "edit": "one code edited", "random": "a random block instead", "swap": "swapped"}
+    shown: list[Block] = [Table(head, [row(words, found["pooled"][kind]) for kind, words in kinds.items()])]
+    edited = {name: each for name, each in found["factors"].items() if each is not None}
+    if edited:
+        rows = [row(f"{name} (block {each['block'] + 1})", each["edit"]) for name, each in edited.items()]
+        shown.append(Table(head, rows, "One code edited, by the factor that it should change"))
+    caption = "One object of each scene (marked) is given another code of one block; all else is left as it was."
+    return [*shown, *_pictures(intervention_figures(subject), {"interventions": caption})]
+
+
+# --------------------------------------------------------------------------------------------------------- atlas
+
+
+def _atlas(subject: Subject, config: ReportConfig) -> Scores:
+    return {"atlas": codebook_atlas(subject)}
+
+
+def _show_atlas(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    """A gallery of each block; what is kept in the scores loses its pictures here."""
+    atlas: list[AtlasBlock] = scores["atlas"]
+    scores["atlas"] = atlas_table(atlas)
+    head = ["", "says most about", "information", "codes in use", "perplexity"]
+    rows = [
+        [
+            f"block {block.block + 1}",
+            block.factor or "–",
+            number(block.information[block.factor] if block.factor else None),
+            f"{block.used:,}",
+            number(block.perplexity),
+        ]
+        for block in atlas
+    ]
+    return [Table(head, rows), *(_gallery(block) for block in atlas)]
+
+
+def _gallery(block: AtlasBlock) -> Gallery:
+    typical = [Small(_png(pixels), "a typical object, not edited") for pixels in block.typical]
+    rows: list[tuple[str, list[list[Small]]]] = [("two typical objects as they are", [typical])]
+    for code in block.codes:
+        value = "" if code.value is None else f"{code.value}, {100 * (code.purity or 0):.0f} % pure, "
+        label = f"code {code.code}: {value}{100 * code.share:.1f} % of objects"
+        exemplars = [Small(_png(pixels), f"an object with code {code.code}") for pixels in code.exemplars]
+        decoded = [Small(_png(pixels), f"a typical object given code {code.code}") for pixels in code.decoded]
+        rows.append((label, [exemplars, decoded]))
+    about = f", which says most about {block.factor}" if block.factor else ""
+    return Gallery(rows, f"The codes of block {block.block + 1}{about}", folded=True)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """(H, W, 3) as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------------- downstream
+
+
+def _downstream(subject: Subject, config: ReportConfig) -> Scores:
+    return {"downstream": downstream_scores(subject)}
+
+
+def _show_downstream(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    figures = downstream_figures(subject, scores["downstream"])
+    caption = "Right answers on examples of the kind that the head was fitted to, and on values that it never met."
+    return [*_tables(subject, scores, config), *_pictures(figures, {"downstream": caption})]
+
+
 # --------------------------------------------------------------------------------------------------------- prior
 
 
 def _prior(subject: Subject, config: ReportConfig) -> Scores:
-    return {"prior": report.prior_scores(subject)}
+    scores = report.prior_scores(subject)
+    return {"prior": scores, "prior_details": None if scores is None else prior_details(subject)}
+
+
+def _show_prior(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    shown = _tables(subject, scores, config)
+    if scores["prior_details"] is None:
+        return shown
+    return [*shown, *_pictures(prior_details_figures(subject, scores["prior_details"]), _PRIOR)]
+
+
+_PRIOR = {
+    "reliability": "How often a code comes true that the prior gives a probability: on the diagonal it is calibrated.",
+    "completions": "Scenes of which half of the objects are kept, and what the prior writes for the rest.",
+}
 
 
 # ---------------------------------------------------------------------------------------------------- generation
@@ -143,7 +299,12 @@ def _prior(subject: Subject, config: ReportConfig) -> Scores:
 
 def _generation(subject: Subject, config: ReportConfig) -> Scores:
     scores = report.generation_scores(subject, config.num_generated, config.temperature, config.top_k)
-    return {"generation": scores}
+    settings = (config.temperature, config.top_k)
+    more = temperatures = None
+    if scores is not None or config.inception is not None:
+        more = sample_scores(subject, config.num_generated, *settings, config.inception)
+        temperatures = temperature_scores(subject, max(1, config.num_generated // 4), top_k=config.top_k)
+    return {"generation": scores, "samples": more, "temperatures": temperatures}
 
 
 def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
@@ -155,7 +316,16 @@ def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> 
     title = f"Scenes drawn from {source}, temperature {config.temperature:g}"
     figure = visualization.sample_sheet(images, title, num_samples=SAMPLES_SHOWN, dpi=config.dpi)
     alt = f"{len(images)} scenes drawn from {source}"
-    return [*shown, Picture("samples", visualization.png(figure), alt, "Drawn in one go; none was left out.")]
+    shown.append(Picture("samples", visualization.png(figure), alt, "Drawn in one go; none was left out."))
+    if scores["samples"] is None:
+        return shown
+    return [*shown, *_pictures(sample_figures(subject, scores["samples"], top_k=config.top_k), _SAMPLES)]
+
+
+_SAMPLES = {
+    "distributions": "How often each value occurs in the data and in drawn scenes.",
+    "temperatures": "The same noise at several temperatures: below 1 likelier and more alike, above 1 more varied.",
+}
 
 
 def _judge(subject: Subject, config: ReportConfig) -> Scores:
@@ -192,18 +362,60 @@ SECTIONS = (
         _show_codes,
     ),
     Section(
+        "semantics",
+        "Blocks and factors",
+        "Whether one block stands for one factor (disentanglement), one factor for one block (completeness), and how "
+        "well both are read from it (informativeness), all from 0 to 1; and, simpler, how pure the codes are: the "
+        "share of objects with the value that most objects of their code have. Fitted on train scenes, counted on the "
+        "scored split.",
+        _semantics,
+        _show_semantics,
+    ),
+    Section(
+        "interventions",
+        "Edits",
+        "One code of one object is changed to one that stands for another value; the scene is decoded and "
+        "[the judge](#judge) reads it again. How often is the intended value read, and how often did anything else "
+        "change? No edit shows what reading errors alone make; a random block shows what any change makes.",
+        _interventions,
+        _show_interventions,
+        judged=True,
+    ),
+    Section(
+        "atlas",
+        "Atlas of the codes",
+        "What the codes in use look like. In each row, left: objects of the scored split with this code; right: two "
+        "typical objects that were given it, decoded. Where a block stands for a place, whole scenes are shown, all "
+        "but the object dimmed.",
+        _atlas,
+        _show_atlas,
+    ),
+    Section(
+        "downstream",
+        "Tasks downstream",
+        "Whether a small head learns a task of the paper from these representations as they are: which object is the "
+        "odd one out (2D Sprites), or whether two objects share a property (CLEVR-like scenes); on values that it was "
+        "fitted to, and on values that it never met. The head of permuted answers must be at chance.",
+        _downstream,
+        _show_downstream,
+    ),
+    Section(
         "prior",
         "The prior",
         "What the prior pays, in bits a code, to write down scenes of the test split: less is better, and without a "
         "prior it would be the logarithm of the codebook's size. In random slot order it must be worse, because the "
-        "prior learned one order.",
+        "prior learned one order. Calibration: whether codes come true as often as the prior expects. Conditions and "
+        "completions: scenes drawn to hold what is asked for.",
         _prior,
+        _show_prior,
+        judged=True,
     ),
     Section(
         "generation",
         "Generated scenes",
         "The share of scenes drawn from the prior in which [the judge](#judge) finds as many clean objects as the data "
-        "allows, and nothing malformed.",
+        "allows, and nothing malformed; how many of them are new, and how near they are to the data. Each number is "
+        "beside that of true scenes read by the same eyes.",
         _generation,
         _show_generation,
         judged=True,
@@ -221,10 +433,13 @@ SECTIONS = (
 
 # The numbers that a report begins with, and that comparisons look at first. One that a report lacks is left out.
 HEADLINE = (
-    Measure("FG-ARI", ("segmentation", "fg_ari")),
-    Measure("mIoU", ("segmentation", "miou")),
-    Measure("MSE × 1000", ("reconstruction", "mse"), 1000, 2, higher_is_better=False),
-    Measure("PSNR, dB", ("reconstruction", "psnr"), digits=1),
+    Measure("FG-ARI", ("segmentation_details", "decoder", "fg_ari", "mean")),
+    Measure("ARI", ("segmentation_details", "decoder", "ari", "mean")),
+    Measure("mIoU", ("segmentation_details", "decoder", "miou", "mean")),
+    Measure("mBO", ("segmentation_details", "decoder", "mbo", "mean")),
+    Measure("MSE × 1000", ("reconstruction_details", "mse", "mean"), 1000, 2, higher_is_better=False),
+    Measure("PSNR, dB", ("reconstruction_details", "psnr", "mean"), digits=1),
+    Measure("SSIM", ("reconstruction_details", "ssim", "mean")),
     Measure("colour read, %", ("readout", "colour", "accuracy"), 100, 1),
     Measure("shape read, %", ("readout", "shape", "accuracy"), 100, 1),
     Measure("x read, R²", ("readout", "x", "r2")),
@@ -233,9 +448,18 @@ HEADLINE = (
     Measure("best block's information on x", ("blocks", "x", "value")),
     Measure("best block's information on y", ("blocks", "y", "value")),
     Measure("codes used, least of all blocks, %", ("codebooks", "share_used_min"), 100, 1),
+    Measure("disentanglement (DCI of codes)", ("semantics", "dci_codes", "disentanglement")),
+    Measure("completeness (DCI of codes)", ("semantics", "dci_codes", "completeness")),
+    Measure("informativeness (DCI of codes)", ("semantics", "dci_codes", "informativeness")),
+    Measure("edits: intended value read, %", ("interventions", "pooled", "edit", "intended", "share"), 100, 1),
+    Measure("edits: anything else changed, %", ("interventions", "pooled", "edit", "changed", "share"), 100, 1, False),
+    Measure("task from code vectors, as fitted, %", ("downstream", "representations", "vectors", "in", "mean"), 100, 1),
+    Measure("… on values not met before, %", ("downstream", "representations", "vectors", "out", "mean"), 100, 1),
     Measure("prior, bits a code", ("prior", "canonical"), digits=2, higher_is_better=False),
     Measure("well-formed samples, %", ("generation", "share"), 100, 1),
     Measure("… that obey the rule of the data, %", ("generation", "obeys_rule", "share"), 100, 1),
+    Measure("new scenes among them (placed), %", ("samples", "novelty", "placed", "share"), 100, 1, None),
+    Measure("Fréchet distance, attribute network", ("samples", "frechet_attribute", "drawn"), 1, 3, False),
 )
 
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from src.reporting.document import Cell, Document, Gallery, Part, Picture, Table
+from src.reporting.document import Cell, Document, Gallery, Part, Picture, Small, Table
 from src.reporting.html_page import as_html
 from src.reporting.markdown import as_markdown
 
@@ -73,8 +73,9 @@ def assert_self_contained(text: str) -> Page:
 
 def whole_document(words: str = "plain") -> Document:
     table = Table(("", words, "of"), [[words, Cell("0.5", "0.4–0.6", (0.5, 0.4, 0.6)), words], ["b", "1", ""]], words)
-    gallery = Gallery([(words, [(picture_file(), words), (picture_file(8, 8), words)])], words, words)
-    blocks = [words, table, Picture("shown", picture_file(), words, words), gallery]
+    rows = [(words, [[Small(picture_file(), words)], [Small(picture_file(8, 8), words)]])]
+    galleries = [Gallery(rows, words), Gallery(rows, words, folded=True)]
+    blocks = [words, table, Picture("shown", picture_file(), words, words), *galleries]
     return Document(
         title=words,
         subtitle=words,
@@ -90,7 +91,7 @@ def test_the_page_is_whole_and_self_contained() -> None:
     page = assert_self_contained(as_html(whole_document()))
     assert {"#summary", "#first", "#second", "#notes", "#made"} <= {link["href"] for link in page.every("a")}
     assert any(meta.get("name") == "viewport" for meta in page.every("meta"))
-    assert len(page.every("img")) == 3 and page.every("html")[0]["lang"] == "en"
+    assert len(page.every("img")) == 5 and page.every("html")[0]["lang"] == "en"
 
 
 def test_text_stays_text() -> None:
@@ -112,7 +113,7 @@ def test_links_to_parts_that_are_not_there_are_plain_words() -> None:
 
 def test_small_pictures_are_enlarged_by_whole_numbers() -> None:
     crops = [image for image in assert_self_contained(as_html(whole_document())).every("img") if "pixels" in str(image)]
-    assert [(image["width"], image["height"]) for image in crops] == [("64", "32"), ("64", "64")]
+    assert [(image["width"], image["height"]) for image in crops] == 2 * [("64", "32"), ("64", "64")]
 
 
 def test_a_column_with_intervals_has_one_head_over_all_its_parts() -> None:
