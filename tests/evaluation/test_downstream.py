@@ -122,12 +122,13 @@ def test_what_is_the_same_for_all_tokens_changes_no_relation() -> None:
     """Scores do not depend on the order of slots, nor on a shift of all contents, references aside."""
     torch.manual_seed(0)
     contents = torch.randn(3, 5, 6)
-    head = SamenessHead(Standardised(contents), 5).eval()
+    reader = Standardised(contents)
+    head = SamenessHead(reader, 5).eval()
     order = torch.randperm(5)
     with torch.inference_mode():
         scores = head(contents)
         assert torch.allclose(head(contents[:, order]), scores[:, order], atol=1e-5)
-        head.references.add_(1.0 / head.contents.scale)
+        head.references.add_(1.0 / reader.scale)
         assert REFERENCES and torch.allclose(head(contents + 1.0), scores, atol=1e-4)
 
 
@@ -159,7 +160,9 @@ class Knowing(CodeModel):
             for i, image in enumerate(dataset.images):
                 self.answers[image.numpy().tobytes()] = contents[i], codes[i], dataset.instances[i]
 
-    has_slots = True
+    @property
+    def has_slots(self) -> bool:
+        return True
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         found = [self.answers[(one * 255).round().to(torch.uint8).numpy().tobytes()] for one in image]
@@ -215,11 +218,14 @@ class ClevrLikeDescribed(SceneDataset):
 
     name, split, image_size, has_instances, has_factors = "described", "test", 32, True, True
     scored_factors = ("colour", "shape", "material")
-    class_names = dict.fromkeys(scored_factors, ("one", "two"))
 
     def __init__(self, materials: int) -> None:
         table = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 1]])
         self._factors = {"present": table >= 0, "colour": table, "shape": table, "material": table % materials}
+
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        return dict.fromkeys(self.scored_factors, ("one", "two"))
 
     @property
     def factors(self) -> dict[str, Tensor]:
