@@ -182,9 +182,12 @@ def test_every_key_is_read_by_generate(tmp_path):
     seen: set[str] = set()
     train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
     words = [f"checkpoint={tmp_path / 'checkpoints' / BEST}", f"output={tmp_path}", "num_images=2", "dpi=40"]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = launch.to_object(compose("generate", words), GenerateConfig)
-    write_samples(Recorder(config, "", seen))
+    given = tmp_path / "given.json"
+    given.write_text('{"codes": [[[0, 1], [2, 3]]]}')
+    for more in ([], [f"given={given}", "keep=[0]"]):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = launch.to_object(compose("generate", [*words, *more]), GenerateConfig)
+        write_samples(Recorder(config, "", seen))
     assert leaves(GenerateConfig) - seen == set()
 
 

@@ -190,6 +190,7 @@ class AblationConfig:
     seeds: list[int]
     budget: float = _above(0)
     variants: list[str] | None
+    folder: str = _folder_name()
     name: str = _folder_name()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -134,8 +135,8 @@ def _codes(subject: Subject, block: int, factor: str | None, most: int) -> tuple
     whole = factor in _PLACES or factor is None
     users = [_some(rng, np.nonzero(of_objects == code)[0], EXEMPLARS) for code in chosen]
     exemplars = _exemplars(subject, np.concatenate(users), whole)
-    base = _some(rng, np.arange(len(of_objects)), SCENES)
-    scenes = test.codes[test.scene[base]]  # (SCENES, N, M)
+    base = _typical(subject, rng)
+    scenes = test.codes[torch.from_numpy(test.scene[base])]  # (SCENES, N, M)
     edited = scenes[None].repeat(1 + len(chosen), 1, 1, 1)
     edited[1:, torch.arange(len(base)), torch.from_numpy(test.slot[base]), block] = torch.from_numpy(chosen)[:, None]
     painted = _painted(subject, edited.flatten(0, 1))
@@ -150,7 +151,7 @@ def _codes(subject: Subject, block: int, factor: str | None, most: int) -> tuple
                 code=code,
                 uses=int(uses[code]),
                 share=float(uses[code] / len(of_objects)),
-                value=None if factor is None else names[value[code]],
+                value=None if factor is None else names[int(value[code])],
                 purity=None if factor is None else float(purity[code]),
                 exemplars=exemplars[start : start + len(own)],
                 decoded=change,
@@ -176,7 +177,7 @@ def _names(subject: Subject, factor: str | None) -> Sequence[str]:
     if factor in subject.test_ds.class_names:
         return subject.test_ds.class_names[factor]
     limits = bin_limits(factor, subject.test.factors[factor])
-    inner = [f"{low:.2f}–{high:.2f}" for low, high in zip(limits[1:-2], limits[2:-1], strict=True)]
+    inner = [f"{low:.2f}–{high:.2f}" for low, high in pairwise(limits[1:-1])]
     return [f"< {limits[1]:.2f}", *inner, f"> {limits[-2]:.2f}"]
 
 
@@ -208,6 +209,19 @@ def _crop(picture: Pixels, row: float, column: float) -> Pixels:
     side = round(CROP * picture.shape[0])
     top, left = (int(np.clip(round(at - side / 2), 0, picture.shape[0] - side)) for at in (row, column))
     return picture[top : top + side, left : left + side]
+
+
+def _typical(subject: Subject, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Objects at random to put codes into: those of the first hundred drawn that touch no other come first."""
+    test, drawn = subject.test, rng.permutation(len(subject.test.object_codes))[:100]
+    alone = []
+    for o in drawn:
+        owner, number = subject.test_ds.instances[int(test.scene[o])], int(test.number[o]) + 1
+        rows, columns = (owner == number).nonzero(as_tuple=True)
+        top, left = (max(int(at.min()) - 1, 0) for at in (rows, columns))
+        around = owner[top : int(rows.max()) + 2, left : int(columns.max()) + 2]
+        alone.append(bool(((around == 0) | (around == number)).all()))
+    return drawn[np.argsort(np.logical_not(alone), kind="stable")][:SCENES]
 
 
 def _painted(subject: Subject, codes: Tensor) -> list[Pixels]:

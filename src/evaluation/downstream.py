@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ..data.base import SceneDataset
 from ..data.odd_one_out import odd_one_out
-from ..data.property_comparison import asked_properties, make_questions
+from ..data.property_comparison import HUE, asked_properties, make_questions
 from ..data.sprites import SpritesDataset
 from ..utils.progress import progress_bar
 from ..utils.randomness import own_randomness
@@ -148,11 +148,13 @@ def _lacking(subject: Subject, task: str | None) -> str | None:
         return f"{dataset.name} does not say which objects it shows and where"
     if task == ODD_ONE_OUT:
         return None if isinstance(dataset, SpritesDataset) else f"{dataset.name} has no odd one out; only sprites have"
-    for each in (subject.train_ds, dataset):
-        if "shape" not in (properties := asked_properties(each)) or not {"hue", "colour"} & set(properties):
-            return f"shape and colour do not both vary in {dataset.name}, so nothing can be held out"
-        if int(each.factors["present"].sum(dim=1).max()) < 2:
-            return f"no scene of {dataset.name} has two objects to compare"
+    properties = [asked_properties(each) for each in (subject.train_ds, dataset)]
+    if any("shape" not in each or not {HUE, "colour"} & set(each) for each in properties):
+        return f"shape and colour do not both vary in {dataset.name}, so nothing can be held out"
+    if list(properties[0]) != list(properties[1]):
+        return f"{' and '.join(map(', '.join, properties))} vary in the splits of {dataset.name}; use more scenes"
+    if int(dataset.factors["present"].sum(dim=1).max()) < 2:
+        return f"no scene of {dataset.name} has two objects to compare"
     return None
 
 

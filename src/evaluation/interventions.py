@@ -35,7 +35,7 @@ FOUND = 0.08  # of the image: an object is read where a centre is found no farth
 TOLERANCE = 0.95  # quantile of the errors of places read in unedited pictures
 MARGIN = 2 / 64  # around an object's box, beyond which nothing belongs to it
 MISMATCH = 0.25  # of the image: how far apart two objects count as for each label that differs
-NONE, EDIT, RANDOM, SWAP = "none", "edit", "random", "swap"
+NONE, EDIT, NEAREST, RANDOM, SWAP = KINDS = ("none", "edit", "nearest", "random", "swap")
 CHANGES = (*READ, "others", "count")
 
 Objects = dict[str, NDArray]  # colour, shape (T,) int64, x, y (T,) as fractions of the image
@@ -54,8 +54,8 @@ class Picture:
 class Handle:
     """The block that a factor is edited by, and the codes of it that stand for a value.
 
-    value (K,): the label, -1 where the code stands for none; uses (K,): by objects of the fit set; place (K,): where
-    those are on average, and limits of the labels' bins; both None of classes.
+    value (K,): the label, -1 where the code stands for none; uses (K,): by objects of the fit set; vectors (K, C) of
+    the codes; place (K,): where those objects are on average, and limits of the labels' bins; both None of classes.
     """
 
     factor: str
@@ -63,6 +63,7 @@ class Handle:
     information: float
     value: NDArray[np.int64]
     uses: NDArray[np.int64]
+    vectors: NDArray[np.float32]
     place: NDArray[np.float64] | None
     limits: NDArray[np.float64] | None
 
@@ -119,7 +120,7 @@ def intervention_scores(subject: Subject, scenes: int = SCENES) -> dict[str, Any
 
     Returns:
         `tolerance`, `scenes`, `factors` (factor → its `block`, `information`, `shares_block_with`, `codes`, and the
-        counts of `none`, `edit`, `random` and `swap`; None where no block stands for it) and `pooled` (the same counts
+        counts of each of the `KINDS`; None where no block stands for it) and `pooled` (the same counts
         of all factors together). Counts: `intended`, `changed`, `well_formed` (shares), `changed_by` (how often each
         thing changed, numbers), `outside` (a mean). None where there is nothing to edit or nobody to judge.
     """
@@ -153,7 +154,7 @@ def intervention_scores(subject: Subject, scenes: int = SCENES) -> dict[str, Any
             subject.notes.append(f"interventions: no block has codes that stand for two values of {factor}")
         elif found[EDIT]["intended"]["n"] == 0:
             subject.notes.append(f"interventions: none of {len(looked_at)} scenes has room for another {factor}")
-    every = {kind: [one for found in outcomes.values() for one in found[kind]] for kind in (NONE, EDIT, RANDOM, SWAP)}
+    every = {kind: [one for found in outcomes.values() for one in found[kind]] for kind in KINDS}
     return {
         "tolerance": tolerance,
         "scenes": len(looked_at),
@@ -182,6 +183,8 @@ def find_handles(subject: Subject) -> dict[str, Handle]:
     """The factors that some block has codes for: codes that at least 10 objects of the fit set use, more than half of
     which have one label, two labels at least."""
     fit = subject.fit
+    codebook = subject.model.codebook
+    assert codebook is not None, "what has slots and codes has code vectors"
     blocks, matrix, _ = informative_blocks(fit.object_codes, fit.factors, subject.seed)
     labels = factor_labels(fit.factors)
     handles = {}
@@ -200,6 +203,7 @@ def find_handles(subject: Subject) -> dict[str, Handle]:
             information=float(matrix[block, column]),
             value=np.where(stands, value, -1),
             uses=uses,
+            vectors=codebook[block].float().cpu().numpy(),
             place=None if totals is None else totals / np.maximum(uses, 1),
             limits=bin_limits(factor, fit.factors[factor]) if number else None,
         )
@@ -229,9 +233,12 @@ def look_at_scenes(subject: Subject, network: AttributeNetwork, count: int) -> t
 # ------------------------------------------------------------------------------------------------ edits
 
 
-def make_edit(scene: Scene, k: int, handle: Handle, tolerance: float, rng: np.random.Generator) -> Edit | None:
+def make_edits(
+    scene: Scene, k: int, handle: Handle, tolerance: float, rng: np.random.Generator
+) -> tuple[Edit, Edit] | None:
     """Another value of the factor for object `k`: a code drawn by its uses among those whose value the object neither
-    has nor is read to have, and that leave it whole and free of the others. None where there is no such code."""
+    has nor is read to have, and that leave it whole and free of the others; and, of all these that stand for the value
+    which was drawn, the one nearest to the object's code. None where there is no such code."""
     factor = handle.factor
     here = (scene.true[factor][k], scene.decode.read[factor][scene.seen[k]])
     codes = np.nonzero(handle.value >= 0)[0]
@@ -247,11 +254,18 @@ def make_edit(scene: Scene, k: int, handle: Handle, tolerance: float, rng: np.ra
     if not other.any():
         return None
     weights = handle.uses[codes] * other
-    chosen = rng.choice(len(codes), p=weights / weights.sum())
-    edited = scene.codes.copy()
-    edited[scene.slot[k], handle.block] = codes[chosen]
-    x, y = place[chosen]
-    return Edit(scene, factor, edited, (k,), (float(low[chosen]),), (float(high[chosen]),), ((x, y),))
+    drawn = rng.choice(len(codes), p=weights / weights.sum())
+    apart = np.square(handle.vectors[codes] - handle.vectors[scene.codes[scene.slot[k], handle.block]]).sum(axis=1)
+    alike = other & (handle.value[codes] == handle.value[codes[drawn]])
+    nearest = int(np.where(alike, apart, np.inf).argmin())
+
+    def edit(chosen: int) -> Edit:
+        edited = scene.codes.copy()
+        edited[scene.slot[k], handle.block] = codes[chosen]
+        x, y = place[chosen]
+        return Edit(scene, factor, edited, (k,), (float(low[chosen]),), (float(high[chosen]),), ((x, y),))
+
+    return edit(drawn), edit(nearest)
 
 
 def make_swap(scene: Scene, i: int, j: int, handle: Handle, tolerance: float) -> Edit | None:
@@ -299,16 +313,17 @@ def try_edits(
     """Edits one object of each scene, where that can be done, by `handle`; and, for comparison, not at all and in
     another block; and swaps two objects."""
     rng = np.random.default_rng([subject.seed, READ.index(handle.factor)])
-    kinds: dict[str, list[Edit]] = {EDIT: [], RANDOM: [], SWAP: []}
+    kinds: dict[str, list[Edit]] = {EDIT: [], NEAREST: [], RANDOM: [], SWAP: []}
     blocks = [block for block in range(subject.model.num_codebooks) if block != handle.block]
     for scene in scenes:
         objects = rng.permutation(np.nonzero((scene.slot >= 0) & (scene.seen >= 0))[0]).tolist()
-        edits = (make_edit(scene, k, handle, tolerance, rng) for k in objects)
-        edit = next((edit for edit in edits if edit is not None), None)
-        if edit is not None:
-            kinds[EDIT].append(edit)
+        tries = (make_edits(scene, k, handle, tolerance, rng) for k in objects)
+        edits = next((edits for edits in tries if edits is not None), None)
+        if edits is not None:
+            kinds[EDIT].append(edits[0])
+            kinds[NEAREST].append(edits[1])
             if blocks:
-                kinds[RANDOM].append(_elsewhere(subject, edit, int(rng.choice(blocks)), rng))
+                kinds[RANDOM].append(_elsewhere(subject, edits[0], int(rng.choice(blocks)), rng))
         pairs = ((i, j) for i in objects for j in objects if i < j)
         swaps = (make_swap(scene, i, j, handle, tolerance) for i, j in pairs)
         kinds[SWAP] += [swap for swap in swaps if swap is not None][:1]
@@ -367,8 +382,8 @@ def _examples(
     for k in rng.permutation(np.nonzero((scene.slot >= 0) & (scene.seen >= 0))[0]).tolist():
         edits: list[Edit] = []
         for handle in handles:
-            drawn = [make_edit(scene, k, handle, tolerance, rng) for _ in range(tries)]
-            by_value = {edit.low: edit for edit in drawn if edit is not None}
+            drawn = [make_edits(scene, k, handle, tolerance, rng) for _ in range(tries)]
+            by_value = {edits[1].low: edits[1] for edits in drawn if edits is not None}
             edits += [by_value[low] for low in sorted(by_value)[:: max(1, len(by_value) - 1)][:2]]
         if edits and len(edits) == 2 * len(handles):
             return edits

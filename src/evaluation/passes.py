@@ -31,7 +31,7 @@ class Pass:
 
     codes (B, N, M) int64; of each scene, (B,) float, NaN where not defined: mse, psnr, ssim (of the first 1,000
     scenes, with torchmetrics), ari (FG-ARI), full_ari (all pixels), iou, best_overlap from the decoder's masks, and
-    those of names in _attention from slot attention's; judged: what `judge` said of the reconstructions (B,) or None;
+    those named _attention from slot attention's; judged: what `judge` said of the reconstructions (B,) or None;
     vectors (O, D), object_codes (O, M) and factors (O,) of the matched objects, and where they are, (O,) int64: scene,
     slot, and number, which of the scene's S objects; objects: how many there were to match.
     """

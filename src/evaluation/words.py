@@ -68,9 +68,11 @@ def known(names: Names) -> str:
 
 def in_words(description: Mapping[str, int], names: Names) -> str:
     """A description as `parse` reads it: "red circle"."""
-    ordered = sorted(description, key=lambda name: (name == "shape", name in ("down", "across")))
-    said = [names[name][description[name]] for name in ordered]
-    return " ".join(said if "shape" in description else [*said, "object"])
+    places = [names[name][description[name]] for name in ("down", "across") if name in description]
+    others = [name for name in description if name not in ("shape", "down", "across")]
+    said = [names[name][description[name]] for name in (*others, *({"shape"} & set(description)))]
+    thing = " ".join(said if "shape" in description else [*said, "object"])
+    return f"{thing} at the {' '.join(places)}" if places else thing
 
 
 def _forms(names: Names) -> dict[tuple[str, ...], tuple[str, int]]:

@@ -27,6 +27,7 @@ from .transformer_decoder import AutoregressiveTransformer
 
 PARTICLES = 1024  # of a round, for all ways together
 ROUNDS = 8  # at most
+PLENTY = 4  # times as many effective particles as scenes: then few are drawn twice
 MOST_WAYS = 64  # of a round; where there are more, each round draws others
 _LISTED = 5040  # more ways than that are drawn without being listed
 
@@ -60,8 +61,8 @@ class Completion:
         codes: (count, N, M) int64, slots as the prior wrote them.
         effective: how many independent scenes the particles are worth (Kong 1992); with fewer than `count`, scenes
             are repeated in whole or in part.
-        log_probability: of a scene of the prior to hold what was asked for, in nats (its estimate is unbiased before
-            the logarithm).
+        log_probability: of a scene of the prior to hold what was asked for, in nats, at most 0 (the estimate of the
+            probability itself is unbiased).
     """
 
     codes: Tensor
@@ -94,7 +95,7 @@ def complete(
         temperature, top_k: as in `AutoregressiveTransformer.sample`; `top_k` for slots of which nothing is asked.
         generator: source of randomness, on the prior's device.
         particles: of a round, at least one for each way of placing.
-        rounds: rounds are added until they are worth `count` independent scenes, at most so many.
+        rounds: rounds are added until they are worth `PLENTY` · `count` independent scenes, at most so many.
 
     Raises:
         ValueError: codes that are none, nothing or more asked for than there are slots, an empty set of codes.
@@ -131,7 +132,7 @@ def complete(
             codes.append(drawn)
             log_weights.append(weights - _log_ways_met(drawn, requirements, len(fixed)))
             effective = _effective(torch.cat(log_weights))
-            if effective >= count:
+            if effective >= PLENTY * count:
                 break
     finally:
         prior.train(was_training)
@@ -143,7 +144,7 @@ def complete(
     log_probability = float(weights.logsumexp(0)) - math.log(len(weights)) + math.log(placings)
     picked = _systematic(weights.softmax(0)[None], count, generator)[0]
     picked = picked[torch.randperm(count, generator=generator, device=device)]
-    return Completion(torch.cat(codes)[picked], effective, log_probability)
+    return Completion(torch.cat(codes)[picked], effective, min(log_probability, 0.0))
 
 
 def _exactly(codes: Tensor, prior: AutoregressiveTransformer) -> Requirement:

@@ -64,7 +64,7 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
         try:
             check_sizes(variant)
         except ConfigError as error:
-            raise ConfigError(f"{variant_files().get(name, FULL)}: {error}") from error
+            raise ConfigError(f"{variant_files(config.ablation.folder).get(name, FULL)}: {error}") from error
     folder = Path(config.log_dir) / "ablation" / config.ablation.name
     runs = {
         (name, seed): replace(variant, seed=seed, training=replace(variant.training, resume="auto"))

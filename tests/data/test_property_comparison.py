@@ -48,7 +48,8 @@ def random_scenes(count: int, colours: tuple[str, ...] = HARD) -> Described:
 
     absent = torch.zeros(count, 3, dtype=torch.bool)
     absent[::2, 2] = True  # every other scene has two objects
-    return Described(*(draw(n).masked_fill(absent, -1) for n in (3, len(colours), 2)), colours)
+    shape, colour, material = (draw(n).masked_fill(absent, -1) for n in (3, len(colours), 2))
+    return Described(shape, colour, material, colours)
 
 
 def test_two_words_are_asked_for_one_by_one() -> None:

@@ -43,6 +43,11 @@ class FactorModel(nn.Module):
             self.known.update(zip(map(_key, dataset.images), self.codes_of(dataset), strict=True))
 
     @property
+    def codebook(self) -> Tensor:
+        """(M, K, 1): codes whose numbers are near are near."""
+        return torch.arange(float(CODES)).view(1, -1, 1).expand(self.num_codebooks, -1, -1)
+
+    @property
     def device(self) -> torch.device:
         return torch.device("cpu")
 

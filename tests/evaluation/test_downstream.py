@@ -122,12 +122,13 @@ def test_what_is_the_same_for_all_tokens_changes_no_relation() -> None:
     """Scores do not depend on the order of slots, nor on a shift of all contents, references aside."""
     torch.manual_seed(0)
     contents = torch.randn(3, 5, 6)
-    head = SamenessHead(Standardised(contents), 5).eval()
+    reader = Standardised(contents)
+    head = SamenessHead(reader, 5).eval()
     order = torch.randperm(5)
     with torch.inference_mode():
         scores = head(contents)
         assert torch.allclose(head(contents[:, order]), scores[:, order], atol=1e-5)
-        head.references.add_(1.0 / head.contents.scale)
+        head.references.add_(1.0 / reader.scale)
         assert REFERENCES and torch.allclose(head(contents + 1.0), scores, atol=1e-4)
 
 
@@ -159,7 +160,9 @@ class Knowing(CodeModel):
             for i, image in enumerate(dataset.images):
                 self.answers[image.numpy().tobytes()] = contents[i], codes[i], dataset.instances[i]
 
-    has_slots = True
+    @property
+    def has_slots(self) -> bool:
+        return True
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         found = [self.answers[(one * 255).round().to(torch.uint8).numpy().tobytes()] for one in image]
@@ -210,6 +213,32 @@ def test_the_section_of_sprites(monkeypatch: pytest.MonkeyPatch) -> None:
     assert groups == ["vectors", "indices", "continuous", "read by probes"]
 
 
+class ClevrLikeDescribed(SceneDataset):
+    """Four scenes of two objects that have so many materials."""
+
+    name, split, image_size, has_instances, has_factors = "described", "test", 32, True, True
+    scored_factors = ("colour", "shape", "material")
+
+    def __init__(self, materials: int) -> None:
+        table = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 1]])
+        self._factors = {"present": table >= 0, "colour": table, "shape": table, "material": table % materials}
+
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        return dict.fromkeys(self.scored_factors, ("one", "two"))
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        return self._factors
+
+    @property
+    def images(self) -> Tensor:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return 4
+
+
 def test_what_is_lacking_is_said() -> None:
     train_ds, test_ds = ShapesDataset(20, 32, max_shapes=1), ShapesDataset(10, 32, max_shapes=1, split="test")
     subject = subject_of(Knowing(train_ds, test_ds), train_ds, test_ds)
@@ -223,6 +252,16 @@ def test_what_is_lacking_is_said() -> None:
     ]
     with pytest.raises(ValueError, match="unknown; choose one of: odd_one_out, property_comparison"):
         downstream_scores(subject, "counting")
+
+
+def test_splits_that_do_not_ask_the_same_are_said() -> None:
+    train_ds, test_ds = (ClevrLikeDescribed(values) for values in (2, 1))
+    subject = subject_of(Knowing(ShapesDataset(4, 32)), ShapesDataset(4, 32), ShapesDataset(4, 32))
+    subject.train_ds, subject.test_ds = train_ds, test_ds
+    assert downstream_scores(subject, "property_comparison") is None
+    assert subject.notes == [
+        "downstream: colour, shape, material and colour, shape vary in the splits of described; use more scenes"
+    ]
 
 
 def test_too_few_questions_are_said() -> None:

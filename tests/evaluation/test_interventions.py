@@ -19,7 +19,7 @@ from src.evaluation.interventions import (
     compare,
     find_handles,
     intervention_scores,
-    make_edit,
+    make_edits,
     make_swap,
 )
 from src.evaluation.passes import run_model
@@ -98,16 +98,27 @@ def a_scene(x: tuple[float, ...], size: float = 0.2) -> Scene:
 def test_edits_keep_objects_whole_and_apart(perfect) -> None:
     handle, rng = find_handles(perfect)["x"], np.random.default_rng(0)
     for _ in range(50):
-        edit = make_edit(a_scene((0.2, 0.7)), 0, handle, 0.02, rng)
-        assert edit is not None
+        edits = make_edits(a_scene((0.2, 0.7)), 0, handle, 0.02, rng)
+        assert edits is not None
+        edit, nearest = edits
         ((x, y),) = edit.moved
         assert 0.1 <= x <= 0.5 or x >= 0.9  # 0.2 wide each
         assert x <= 0.9 and y == 0.5
         assert not edit.low[0] <= 0.2 <= edit.high[0]
         changed = edit.codes != edit.scene.codes
         assert changed.sum() == 1 and changed[0, X]
+        drawn, chosen, here = (int(codes[0, X]) for codes in (edit.codes, nearest.codes, edit.scene.codes))
+        assert nearest.low == edit.low and abs(chosen - here) <= abs(drawn - here)
+        rivals = [
+            code
+            for code in range(16)
+            if handle.value[code] == handle.value[chosen] and 0.1 <= handle.place[code] <= 0.9
+        ]
+        assert chosen in rivals and drawn in rivals
+        free = [code for code in rivals if handle.place[code] <= 0.5 or handle.place[code] >= 0.9]
+        assert abs(chosen - here) == min(abs(code - here) for code in free)
     touching = a_scene((0.4, 0.5))
-    assert make_edit(touching, 0, find_handles(perfect)["colour"], 0.02, rng) is None
+    assert make_edits(touching, 0, find_handles(perfect)["colour"], 0.02, rng) is None
     assert make_swap(touching, 0, 1, handle, 0.02) is None
     swap = make_swap(a_scene((0.2, 0.7)), 0, 1, handle, 0.02)
     assert swap is not None and swap.moved == ((0.7, 0.5), (0.2, 0.5))

@@ -1,4 +1,4 @@
-"""FG-ARI against scikit-learn, mIoU and matching against hand-made scenes and brute force."""
+"""FG-ARI and ARI against scikit-learn, mIoU, mBO and matching against hand-made scenes and brute force."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from src.evaluation.segmentation import fg_ari, match_objects, mean_iou, segment
+from src.evaluation.segmentation import ari, fg_ari, match_objects, mean_best_overlap, mean_iou, segment
 
 
 def random_scenes(seed: int, scenes: int = 12, objects: int = 4, slots: int = 5, size: int = 12):
@@ -39,6 +39,47 @@ def test_fg_ari_equals_scikit_learn(seed: int, slots: int) -> None:
             continue
         expected = adjusted_rand_score(masks[scene].int().argmax(dim=0)[visible], labels[scene][visible])
         assert score[scene].item() == pytest.approx(expected, abs=1e-12)
+
+
+@given(seed=st.integers(0, 10_000), slots=st.integers(4, 7))
+@settings(max_examples=15, deadline=None)
+def test_ari_equals_scikit_learn_with_the_background_as_a_group(seed: int, slots: int) -> None:
+    masks, soft = random_scenes(seed, scenes=6, slots=slots)
+    labels = segment(soft)
+    for scene, score in enumerate(ari(masks, soft)):
+        owner = torch.where(masks[scene].any(dim=0), masks[scene].int().argmax(dim=0), 99)
+        if owner.unique().numel() < 2:
+            assert score.isnan()
+            continue
+        assert score.item() == pytest.approx(adjusted_rand_score(owner.flatten(), labels[scene].flatten()), abs=1e-12)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_best_overlap_is_the_largest_iou_of_any_slot(seed: int) -> None:
+    masks, soft = random_scenes(seed, scenes=4)
+    labels = segment(soft)
+    for scene, score in enumerate(mean_best_overlap(masks, soft)):
+        best = [
+            max(float((mask & (labels[scene] == n)).sum() / (mask | (labels[scene] == n)).sum()) for n in range(5))
+            for mask in masks[scene]
+            if mask.any()
+        ]
+        assert (score.isnan() and not best) or score.item() == pytest.approx(np.mean(best), abs=1e-6)
+    assert (
+        (mean_best_overlap(masks, soft) >= mean_iou(masks, soft) - 1e-12)
+        .logical_or(mean_iou(masks, soft).isnan())
+        .all()
+    )
+
+
+def test_one_slot_may_be_the_best_of_two_objects() -> None:
+    masks = torch.zeros(2, 2, 4, 4, dtype=torch.bool)
+    masks[0, 0, :2] = masks[0, 1, 2:] = True
+    labels = torch.zeros(2, 4, 4, dtype=torch.int64)
+    assert mean_best_overlap(masks, labels)[0].item() == 0.5 and mean_iou(masks, labels)[0].item() == 0.25
+    assert ari(masks, labels)[0].item() == 0.0  # one slot says nothing
+    assert mean_best_overlap(masks, labels)[1].isnan() and ari(masks, labels)[1].isnan()  # no object
 
 
 def test_perfect_merged_and_split_segmentations() -> None:
