@@ -57,7 +57,7 @@ def label(key: str) -> str:
     return LABELS.get(key, key.replace("_", " "))
 
 
-def number(value: float | int | bool | str | None, key: str = "") -> str:
+def number(value: Any, key: str = "") -> str:
     """A number as text: three significant digits, integers in full, what is unknown as a dash."""
     if value is None:
         return "–"
