@@ -152,6 +152,8 @@ def _table(table: Table) -> str:
     rich = [
         (any(isinstance(cell, Cell) and cell.small for cell in cells), any(map(_track, cells))) for cells in columns
     ]
+    if sum(track for _, track in rich) > 1:  # too wide
+        rich = [(small, False) for small, _ in rich]
     head = ""
     if any(table.head):
         names = [f'<th scope="col">{escape(table.head[0])}</th>']

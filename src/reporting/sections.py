@@ -69,8 +69,14 @@ class Section:
     judged: bool = False
 
 
-def _pictures(figures: Mapping[str, Figure], words: Mapping[str, str]) -> list[Block]:
-    """Figures with what stands below each; without such words a figure is described by its name."""
+def _pictures(figures: Mapping[str, Figure], words: Mapping[str, str], dpi: int) -> list[Block]:
+    """Figures with what stands below each; without such words a figure is described by its name.
+
+    Charts are drawn at `dpi`; a grid of pictures has its own, at which they are pixel-exact.
+    """
+    for figure in figures.values():
+        if figure.axes:
+            figure.set_dpi(dpi)
     return [
         Picture(name, visualization.png(figure), words.get(name, name.replace("_", " ")), words.get(name, ""))
         for name, figure in figures.items()
@@ -180,7 +186,7 @@ def _show_semantics(subject: Subject, scores: Scores, config: ReportConfig) -> l
             shown += tables_of(known, f"What trees read from {of}")
     if found["purity"] is not None:
         shown += tables_of(found["purity"]["best"], "Purity: objects with the majority value of their code")
-    return [*shown, *_pictures(semantics_figures(subject, found), _SEMANTICS)]
+    return [*shown, *_pictures(semantics_figures(subject, found), _SEMANTICS, config.dpi)]
 
 
 _SEMANTICS = {
@@ -205,14 +211,22 @@ def _show_interventions(subject: Subject, scores: Scores, config: ReportConfig) 
         shares = [estimate(counts[key]) for key in ("intended", "changed", "well_formed")]
         return [name, number(counts["intended"]["n"]), *shares, estimate(counts["outside"])]
 
-    kinds = {"none": "no edit", "edit": "one code edited", "random": "a random block instead", "swap": "swapped"}
-    shown: list[Block] = [Table(head, [row(words, found["pooled"][kind]) for kind, words in kinds.items()])]
+    shown: list[Block] = [Table(head, [row(words, found["pooled"][kind]) for kind, words in _EDITS.items()])]
     edited = {name: each for name, each in found["factors"].items() if each is not None}
     if edited:
         rows = [row(f"{name} (block {each['block'] + 1})", each["edit"]) for name, each in edited.items()]
         shown.append(Table(head, rows, "One code edited, by the factor that it should change"))
     caption = "One object of each scene (marked) is given another code of one block; all else is left as it was."
-    return [*shown, *_pictures(intervention_figures(subject), {"interventions": caption})]
+    return [*shown, *_pictures(intervention_figures(subject), {"interventions": caption}, config.dpi)]
+
+
+_EDITS = {
+    "none": "no edit",
+    "edit": "one code, any of the value",
+    "nearest": "one code, the nearest of the value",
+    "random": "a code of a random other block",
+    "swap": "swapped with another object",
+}
 
 
 # --------------------------------------------------------------------------------------------------------- atlas
@@ -270,7 +284,7 @@ def _downstream(subject: Subject, config: ReportConfig) -> Scores:
 def _show_downstream(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
     figures = downstream_figures(subject, scores["downstream"])
     caption = "Right answers on examples of the kind that the head was fitted to, and on values that it never met."
-    return [*_tables(subject, scores, config), *_pictures(figures, {"downstream": caption})]
+    return [*_tables(subject, scores, config), *_pictures(figures, {"downstream": caption}, config.dpi)]
 
 
 # --------------------------------------------------------------------------------------------------------- prior
@@ -285,7 +299,7 @@ def _show_prior(subject: Subject, scores: Scores, config: ReportConfig) -> list[
     shown = _tables(subject, scores, config)
     if scores["prior_details"] is None:
         return shown
-    return [*shown, *_pictures(prior_details_figures(subject, scores["prior_details"]), _PRIOR)]
+    return [*shown, *_pictures(prior_details_figures(subject, scores["prior_details"]), _PRIOR, config.dpi)]
 
 
 _PRIOR = {
@@ -319,7 +333,7 @@ def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> 
     shown.append(Picture("samples", visualization.png(figure), alt, "Drawn in one go; none was left out."))
     if scores["samples"] is None:
         return shown
-    return [*shown, *_pictures(sample_figures(subject, scores["samples"], top_k=config.top_k), _SAMPLES)]
+    return [*shown, *_pictures(sample_figures(subject, scores["samples"], top_k=config.top_k), _SAMPLES, config.dpi)]
 
 
 _SAMPLES = {

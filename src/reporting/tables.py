@@ -44,7 +44,7 @@ LABELS = {
     "seconds": "training, seconds",
     "steps": "training, steps",
 }
-PER_CENT = {"accuracy", "chance", "share_used", "share_used_min", "clean"}  # shares without an interval
+PER_CENT = {"accuracy", "chance", "share_used", "share_used_min", "clean", "permuted"}  # shares without an interval
 BLOCK_LISTS = {"share_used", "perplexity"}  # lists with one number a block
 LONGEST_LIST = 32
 WIDEST = 9  # columns of a table whose rows are dictionaries
