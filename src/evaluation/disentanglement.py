@@ -15,7 +15,7 @@ from scipy import sparse, stats
 
 from .intervals import share_of
 
-# scikit-learn's numbers of trees and their depth. The rates were set by the accuracy on validation objects, not by D or C.
+# scikit-learn's numbers of trees and their depth. The rates were set by the accuracy on validation objects, not by D.
 TREES = 100
 DEPTH = 3
 LEARNING_RATE = 0.1  # scikit-learn's; at 0.3, boosting on vectors diverges after some 40 rounds
