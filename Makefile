@@ -2,7 +2,7 @@
 PYTHON ?= python
 ARGS ?=
 
-.PHONY: help install test test-slow lint format train generate ci clean
+.PHONY: help install test test-slow lint format train generate evaluate ci clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,9 +32,12 @@ train: ## both phases, scores and pictures
 generate: ## new pictures from the best checkpoint
 	$(PYTHON) -m src.generate $(ARGS)
 
+evaluate: ## a report on the best checkpoint: numbers, pictures, a page
+	$(PYTHON) -m src.evaluate $(ARGS)
+
 ci: ## everything a change must pass, in a fresh environment
 	bash .ci/run
 
-clean: ## what tools wrote; logs/, checkpoints/ and samples/ stay
+clean: ## what tools wrote; logs/, checkpoints/, samples/ and evaluation/ stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

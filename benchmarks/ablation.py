@@ -1,6 +1,7 @@
-"""The published ablation study: runs it, and copies its tables and figure to results/ablation/.
+"""The published ablation studies: runs one, and copies its tables and figure to results/ablation/<name>/.
 
-    python -m benchmarks.ablation
+    python -m benchmarks.ablation                   # the parts of the model: results/ablation/
+    python -m benchmarks.ablation ablation=blocks   # likewise codes, quantize_at, slot_init and decoder
 
 Further words are settings. The runs stay in `logs/ablation/`; those that are there are not made again.
 """
@@ -39,8 +40,10 @@ def main() -> None:
     done = subprocess.run([sys.executable, "-m", "src.train", *settings], cwd=PROJECT)
     if done.returncode:
         raise SystemExit(done.returncode)
-    publish(PROJECT / config.log_dir / "ablation" / config.ablation.name, RESULTS)
-    print(f"wrote {', '.join(FILES)} in {RESULTS.relative_to(PROJECT)}")
+    name = config.ablation.name
+    results = RESULTS if name == "default" else RESULTS / name
+    publish(PROJECT / config.log_dir / "ablation" / name, results)
+    print(f"wrote {', '.join(FILES)} in {results.relative_to(PROJECT)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fills the READMEs' tables and numbers from `results/`, so that none of them is typed by hand.
+"""Fills the tables and numbers of the READMEs and of docs/results.md from `results/`; none of them is typed by hand.
 
     python -m benchmarks.readme
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.ko.md")
+PAGES = (*READMES, "docs/results.md")
 _FILE = re.compile(r"(<!-- results: (?P<file>\S+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 _NUMBER = re.compile(
     r"(?P<marker><!-- number: (?P<file>\S+) (?P<keys>[^\s/]+)(/(?P<divisor>\d+))? (?P<format>\S+) -->)"
@@ -56,10 +57,10 @@ def _read(path: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
-    for name in READMES:
+    for name in PAGES:
         path = PROJECT / name
         path.write_text(filled(path.read_text(encoding="utf-8"), PROJECT / "results"), encoding="utf-8")
-        print(f"wrote {path.name}")
+        print(f"wrote {name}")
 
 
 if __name__ == "__main__":

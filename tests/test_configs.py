@@ -23,10 +23,11 @@ from src import render
 from src.configs import launch, schema
 from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
-from src.configs.schema import GenerateConfig, RenderConfig, TrainConfig
+from src.configs.schema import GenerateConfig, RenderConfig, ReportConfig, ReportDataConfig, TrainConfig
 from src.data import catalogue, clevr_scenes
 from src.models import backbone, slot_attention, slot_decoder, svq_model, transformer_decoder
 from src.models.catalogue import MODELS
+from src.reporting.run import evaluate
 from src.training import finish, run, schedule
 from src.training.build import check_sizes
 from src.training.checkpoint import BEST, LAST, find_resume
@@ -181,10 +182,35 @@ def test_every_key_is_read_by_generate(tmp_path):
     seen: set[str] = set()
     train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
     words = [f"checkpoint={tmp_path / 'checkpoints' / BEST}", f"output={tmp_path}", "num_images=2", "dpi=40"]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = launch.to_object(compose("generate", words), GenerateConfig)
-    write_samples(Recorder(config, "", seen))
+    given = tmp_path / "given.json"
+    given.write_text('{"codes": [[[0, 1], [2, 3]]]}')
+    for more in ([], [f"given={given}", "keep=[0]"]):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = launch.to_object(compose("generate", [*words, *more]), GenerateConfig)
+        write_samples(Recorder(config, "", seen))
     assert leaves(GenerateConfig) - seen == set()
+
+
+def test_every_key_is_read_by_evaluate(tmp_path, monkeypatch):
+    seen: set[str] = set()
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
+    words = [
+        f"checkpoint={tmp_path / 'checkpoints' / BEST}",
+        f"output={tmp_path / 'report'}",
+        "num_generated=2",
+        "dpi=40",
+    ]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = launch.to_object(compose("evaluate", [*words, f"cache_dir={tmp_path / 'cache'}"]), ReportConfig)
+    monkeypatch.setattr("src.evaluation.attribute_training.STEPS", 2)
+    evaluate(Recorder(config, "", seen))
+    assert leaves(ReportConfig) - seen == set()
+
+
+def test_settings_of_a_report_s_data_are_those_of_the_data():
+    known = {entry.name: entry for entry in fields(schema.DataConfig)}
+    for entry in fields(ReportDataConfig):
+        assert entry.metadata == known[entry.name].metadata
 
 
 def test_every_key_is_read_by_render(tmp_path, capsys):
@@ -201,7 +227,8 @@ def test_every_key_is_read_by_render(tmp_path, capsys):
 def test_every_key_of_the_schema_has_its_default_in_a_file():
     """... and therefore, with the schema refusing all others, the files' keys are those of the schema."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        for name, kind in (("train", TrainConfig), ("generate", GenerateConfig), ("render", RenderConfig)):
+        commands = {"train": TrainConfig, "generate": GenerateConfig, "evaluate": ReportConfig, "render": RenderConfig}
+        for name, kind in commands.items():
             launch.to_object(compose(name), kind)  # a value that is missing raises
 
 

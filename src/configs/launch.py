@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
@@ -171,16 +172,20 @@ def to_object(composed: DictConfig, schema: type[Config]) -> Config:
 
 
 def compose_config(words: Sequence[str] = (), config_name: str = "train") -> TrainConfig:
-    """The settings of `python -m src.train --config-name=<config_name> <words>`, for use in Python.
+    """The settings of `python -m src.train --config-name=<config_name> <words>`, for use in Python and in a command.
 
     Raises:
         ConfigError: as the command says it.
     """
+    running = GlobalHydra.instance().hydra  # of the command that asks, if there is one
+    GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
             return to_object(hydra.compose(config_name, list(words)), TrainConfig)
     except (HydraException, OmegaConfBaseException) as error:
         raise as_command_error(error) from error
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def plain(config: Any) -> dict[str, Any]:

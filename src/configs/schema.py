@@ -190,6 +190,7 @@ class AblationConfig:
     seeds: list[int]
     budget: float = _above(0)
     variants: list[str] | None
+    folder: str = _folder_name()
     name: str = _folder_name()
 
 
@@ -218,10 +219,16 @@ class GenerateConfig:
 
     checkpoint: str = _path()
     num_images: int = _at_least(1)
+    conditions: str | None
+    given: str | None = _path()
+    scene: int = _at_least(0)
+    image: str | None = _path()
+    keep: list[int] | None
     temperature: float = _above(0)
     top_k: int | None = _at_least(1)
     seed: int = _at_least(0, MAX_SEED)
     output: str = _path()
+    cache_dir: str = _path()
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
     dpi: int = _at_least(20, 1000)
@@ -242,16 +249,52 @@ class RenderConfig:
     output: str = _path()
 
 
+@dataclass(kw_only=True)
+class ReportDataConfig:
+    """Other pictures than those that a checkpoint was trained on; None: those."""
+
+    name: str | None = _one_of(*DATASETS)
+    path: str | None = _path()
+    max_shapes: int | None = _at_least(1, 8)
+    background: str | None = _one_of(*BACKGROUNDS)
+    num_train: int | None = _at_least(1)
+    num_val: int | None = _at_least(1)
+    num_test: int | None = _at_least(1)
+    seed: int | None = _at_least(0, MAX_SEED)
+
+
+@dataclass(kw_only=True)
+class ReportConfig:
+    """Everything `python -m src.evaluate` can be told."""
+
+    checkpoint: Any  # one path, or several
+    data: ReportDataConfig
+    split: str = _one_of("test", "val")
+    sections: list[str] | None
+    output: str | None = _path()
+    device: str = _one_of(*DEVICES)
+    precision: str = _one_of(*PRECISIONS)
+    batch_size: int = _at_least(1)
+    seed: int = _at_least(0, MAX_SEED)
+    num_generated: int = _at_least(1)
+    temperature: float = _above(0)
+    top_k: int | None = _at_least(1)
+    inception: str | None = _path()
+    cache_dir: str = _path()
+    dpi: int = _at_least(20, 1000)
+
+
 def is_folder_name(name: str) -> bool:
     """Whether `name` is that of one folder, not a path, and not empty."""
     return name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
 
 
 def register() -> None:
-    """Makes the schemas known to Hydra, for the `defaults` of config.yaml, generate.yaml and render.yaml."""
+    """Makes the schemas known to Hydra, for the `defaults` of the YAML files beside this one."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="generate_schema", node=GenerateConfig)
+    store.store(name="evaluate_schema", node=ReportConfig)
     store.store(name="render_schema", node=RenderConfig)
 
 
@@ -291,7 +334,7 @@ def check_together(config: TrainConfig) -> None:
         ConfigError: naming the keys, their values and what was expected.
     """
     data, model, training = config.data, config.model, config.training
-    _check_source(data)
+    check_source(data)
     if model.image_size != data.image_size:
         raise ConfigError(
             f"model.image_size={model.image_size} but data.image_size={data.image_size}; set data.image_size alone, "
@@ -330,7 +373,7 @@ def check_together(config: TrainConfig) -> None:
             )
 
 
-def _check_source(data: DataConfig) -> None:
+def check_source(data: DataConfig) -> None:
     """Scenes that are drawn need a number of them, those in files a path."""
     if data.name in FILES:
         if data.path is None:

@@ -1,4 +1,4 @@
-"""The variants of an ablation study: one file each in conf/ablation/variant/, laid over the settings of the run."""
+"""The variants of an ablation study: one file each in a folder of conf/ablation/, laid over the settings of the run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,18 @@ FULL = "full"  # the settings as they are
 SET_BY_THE_STUDY = ("seed", "name", "log_dir", "checkpoint_dir", "ablation")
 
 
-def variant_files() -> dict[str, Path]:
-    """The files there are, by name."""
-    return {path.stem: path for path in sorted((conf_folder() / "ablation" / "variant").glob("*.yaml"))}
+def variant_files(folder: str) -> dict[str, Path]:
+    """The files of conf/ablation/<folder>/, by name.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    place = conf_folder() / "ablation" / folder
+    files = {path.stem: path for path in sorted(place.glob("*.yaml"))}
+    if not files:
+        others = sorted(path.name for path in place.parent.iterdir() if path.is_dir())
+        raise ConfigError(f"ablation.folder={folder} has no variants; choose one of: {', '.join(others)}")
+    return files
 
 
 def make_variants(config: TrainConfig) -> dict[str, TrainConfig]:
@@ -32,7 +41,7 @@ def make_variants(config: TrainConfig) -> dict[str, TrainConfig]:
     Raises:
         ConfigError: a variant that does not exist, changes nothing, or sets what is no setting.
     """
-    files = variant_files()
+    files = variant_files(config.ablation.folder)
     chosen = list(files) if config.ablation.variants is None else config.ablation.variants
     variants = {FULL: with_budget(config)}
     for name in chosen:

@@ -124,6 +124,10 @@ class SpritesDataset(ToyDataset):
     def of_split(self, split: str, count: int) -> SpritesDataset:
         return self._like(split, count, subset=self.subset, ruled=self.ruled)
 
+    def of_subset(self, subset: str, split: str, count: int) -> SpritesDataset:
+        """As `of_split`, with the shapes and colours of another subset; the rule holds."""
+        return self._like(split, count, subset=subset)
+
     def unruled(self, split: str, count: int) -> SpritesDataset:
         return self._like(split, count, ruled=False)
 

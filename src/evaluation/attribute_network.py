@@ -8,7 +8,7 @@ malformed ones made of them (`malformed.py`), and its own errors are measured on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -81,12 +81,20 @@ class AttributeNetwork(nn.Module):
         object's centre, or a malformed object, is here; offset (B, 2, G, G) of x and y from the cell's
         middle, in cells; shape (B, shapes, G, G); colour (B, colours, G, G).
         """
-        features = self.trunk((images - 0.5).contiguous(memory_format=torch.channels_last))
-        cells = self.cells(features).float().contiguous()
+        cells = self.cells(self._trunk_features(images)).float().contiguous()
         centre, fault, offset, shape, colour, evidence = cells.split(self.parts, dim=1)
         pooled = [evidence.amax(dim=(2, 3)), evidence.mean(dim=(2, 3)), cells[:, :2].amax(dim=(2, 3))]
         verdict = self.verdict(torch.cat(pooled, dim=1))
         return verdict[:, 0].float(), centre[:, 0], fault[:, 0], offset, shape, colour
+
+    def _trunk_features(self, images: Tensor) -> Tensor:
+        return self.trunk((images - 0.5).contiguous(memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """What it knows of images, as given to `read`, before it decides: the mean (B, 64) of the trunk's features over
+        the cells, float32."""
+        return self._trunk_features(_as_judged(images)).float().mean(dim=(2, 3))
 
     @torch.inference_mode()
     def read(self, images: Tensor) -> Reading:
@@ -95,12 +103,7 @@ class AttributeNetwork(nn.Module):
         The network must be in eval mode, as `attribute_network` returns it. Raises ValueError for another
         shape or type.
         """
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(
-                f"images had shape {tuple(images.shape)} and type {images.dtype} but expected floats "
-                "(B, 3, H, W) in [0, 1]"
-            )
-        verdict, centre, _, offset, shape, colour = self(to_judge_size(images.float()).clamp(0, 1))
+        verdict, centre, _, offset, shape, colour = self(_as_judged(images))
         limit = self.max_shapes + 4
         peaks = centre.sigmoid()
         peaks = peaks * (peaks == F.max_pool2d(peaks[:, None], 3, stride=1, padding=1)[:, 0])
@@ -128,12 +131,29 @@ class AttributeNetwork(nn.Module):
 
 def read_images(network: AttributeNetwork, images: Tensor, batch_size: int = 256) -> Reading:
     """`network.read` in batches; uint8 images are divided by 255. The reading lies on the CPU."""
+    parts = [network.read(batch) for batch in _batches(network, images, batch_size)]
+    return Reading(**{f.name: torch.cat([getattr(part, f.name).cpu() for part in parts]) for f in fields(Reading)})
+
+
+def features_of_images(network: AttributeNetwork, images: Tensor, batch_size: int = 256) -> Tensor:
+    """`network.features` in batches, as `read_images`."""
+    return torch.cat([network.features(batch).cpu() for batch in _batches(network, images, batch_size)])
+
+
+def _batches(network: AttributeNetwork, images: Tensor, batch_size: int) -> Iterator[Tensor]:
     device = next(network.parameters()).device
-    parts = []
     for batch in images.split(batch_size):
         batch = batch.to(device)
-        parts.append(network.read(batch.float() / 255 if batch.dtype == torch.uint8 else batch))
-    return Reading(**{f.name: torch.cat([getattr(part, f.name).cpu() for part in parts]) for f in fields(Reading)})
+        yield batch.float() / 255 if batch.dtype == torch.uint8 else batch
+
+
+def _as_judged(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W), float, at 64x64 and within [0, 1]; raises ValueError for another shape or type."""
+    if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"images had shape {tuple(images.shape)} and type {images.dtype} but expected floats (B, 3, H, W) in [0, 1]"
+        )
+    return to_judge_size(images.float()).clamp(0, 1)
 
 
 def obeying(reading: Reading, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:

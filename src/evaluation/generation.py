@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..models.code_model import CodeModel
 from ..utils.progress import progress_bar
-from .attribute_network import AttributeNetwork, obeying, read_images
+from .attribute_network import AttributeNetwork, Reading, obeying, read_images
 from .intervals import share
 
 
@@ -73,18 +73,28 @@ def well_formedness(
         rule: of that data set (`SceneDataset.rule`), if it has one.
 
     Returns:
-        `share`, `count`, `n` and the Wilson 95 % interval `low`..`high` of well-formed images; `clean`, the
-        share without anything malformed, whatever the number of objects; `objects`, a histogram: how many
-        images with 0, 1, 2, ... objects found, the last entry being `max_shapes + 1` or more. With a rule also
-        `obeys_rule`, the same shares of images that are well-formed and obey it.
+        what `well_formedness_read` says of its reading.
 
     Raises:
         ValueError: no images, or not images.
     """
     if len(images) == 0:
         raise ValueError("no images to judge; generate at least one")
-    reading = read_images(network, images, batch_size)
-    last = network.max_shapes + 1
+    return well_formedness_read(read_images(network, images, batch_size), network.max_shapes, rule)
+
+
+def well_formedness_read(
+    reading: Reading, max_shapes: int, rule: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+) -> dict[str, Any]:
+    """As `well_formedness`, of images that were read already.
+
+    Returns:
+        `share`, `count`, `n` and the Wilson 95 % interval `low`..`high` of well-formed images; `clean`, the
+        share without anything malformed, whatever the number of objects; `objects`, a histogram: how many
+        images with 0, 1, 2, ... objects found, the last entry being `max_shapes + 1` or more. With a rule also
+        `obeys_rule`, the same shares of images that are well-formed and obey it.
+    """
+    last = max_shapes + 1
     return {
         **share(reading.well_formed),
         **({} if rule is None else {"obeys_rule": share(obeying(reading, rule))}),

@@ -32,8 +32,8 @@ class Pass:
     codes (B, N, M) int64; of each scene, (B,) float, NaN where not defined: mse, psnr, ssim (of the first 1,000
     scenes, with torchmetrics), ari (FG-ARI), full_ari (all pixels), iou, best_overlap from the decoder's masks, and
     those named _attention from slot attention's; judged: what `judge` said of the reconstructions (B,) or None;
-    vectors (O, D), object_codes (O, M) and factors (O,) of the matched objects; objects: how many there were to
-    match.
+    vectors (O, D), object_codes (O, M) and factors (O,) of the matched objects, and where they are, (O,) int64: scene,
+    slot, and number, which of the scene's S objects; objects: how many there were to match.
     """
 
     codes: Tensor
@@ -52,6 +52,9 @@ class Pass:
     vectors: NDArray[np.float32]
     object_codes: NDArray[np.int64]
     factors: dict[str, NDArray]
+    scene: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    number: NDArray[np.int64]
     objects: int
 
 
@@ -93,7 +96,9 @@ def run_model(
             true_masks = _true_masks(dataset, rows)
             visible += int(true_masks.flatten(2).any(dim=2).sum())
             found |= _compared(outputs, true_masks)
-            scene, k = torch.nonzero(found.pop("slot") >= 0, as_tuple=True)
+            slot = found.pop("slot")
+            scene, k = torch.nonzero(slot >= 0, as_tuple=True)
+            found |= {"scene": start + scene, "slot": slot[scene, k], "number": k}
             found |= {f"factor {name}": dataset.factors[name][rows][scene, k] for name in dataset.scored_factors}
         if judge is not None and "recon" in outputs:
             found["judged"] = judge(outputs["recon"].float().clamp(0, 1)).cpu()
@@ -102,7 +107,7 @@ def run_model(
         on_batch(len(image))
     whole = {name: torch.cat(parts) for name, parts in kept.items()}
     undefined = torch.full((len(dataset),), torch.nan, dtype=torch.float64)
-    nothing = torch.empty(0, 0)
+    nothing, nowhere = torch.empty(0, 0), torch.empty(0, dtype=torch.int64)
     return Pass(
         codes=whole.get("codes", nothing.long()),
         **{name: whole.get(name, undefined) for name in (*_SCORES, *_OF_ATTENTION)},
@@ -110,6 +115,9 @@ def run_model(
         vectors=whole.get("vectors", nothing).numpy(),
         object_codes=whole.get("object_codes", nothing.long()).numpy(),
         factors={name.removeprefix("factor "): whole[name].numpy() for name in whole if name.startswith("factor ")},
+        scene=whole.get("scene", nowhere).numpy(),
+        slot=whole.get("slot", nowhere).numpy(),
+        number=whole.get("number", nowhere).numpy(),
         objects=visible,
     )
 

@@ -47,11 +47,7 @@ def read_factors(
     for name, vectors in (("fit", fit_vectors), ("test", test_vectors)):
         if len(vectors) < 2 or not np.isfinite(vectors).all():
             raise ValueError(f"the probe's {name} set has {len(vectors)} code vectors; expected 2 or more, all finite")
-    mean, std = fit_vectors.mean(axis=0), fit_vectors.std(axis=0)
-    scale = np.where(std > 1e-6 * max(float(std.max()), 1e-12), std, np.inf)  # a constant input says nothing
-    fit_x, test_x = (
-        torch.from_numpy(((vectors - mean) / scale).astype(np.float32)) for vectors in (fit_vectors, test_vectors)
-    )
+    fit_x, test_x = _standardised(fit_vectors, test_vectors)
     scores: dict[str, dict[str, float | None]] = {}
     notes = []
     for name in fit_factors:
@@ -67,9 +63,30 @@ def read_factors(
     return scores, notes
 
 
+def read_classes(
+    fit_vectors: NDArray[np.floating], labels: NDArray[np.integer], vectors: NDArray[np.floating], seed: int = 0
+) -> NDArray[np.int64]:
+    """What the probe of one factor says of other objects: fitted to vectors (O, D) and labels (O,) >= 0, the class of
+    each of `vectors` (P, D); (P,)."""
+    fit_x, x = _standardised(fit_vectors, vectors)
+    probe = fit_probe(fit_x, torch.from_numpy(labels.astype(np.int64)), int(labels.max()) + 1, seed)
+    with torch.inference_mode():
+        return probe(x).argmax(dim=1).numpy()
+
+
+def _standardised(fit_vectors: NDArray[np.floating], test_vectors: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
+    """Both as float32 tensors, shifted and scaled by the mean and standard deviation of the first."""
+    mean, std = fit_vectors.mean(axis=0), fit_vectors.std(axis=0)
+    scale = np.where(std > 1e-6 * max(float(std.max()), 1e-12), std, np.inf)  # a constant input says nothing
+    fit_x, test_x = (
+        torch.from_numpy(((vectors - mean) / scale).astype(np.float32)) for vectors in (fit_vectors, test_vectors)
+    )
+    return fit_x, test_x
+
+
 def _accuracy(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: int) -> dict[str, float | None]:
     counts = np.bincount(fit_y, minlength=int(test_y.max()) + 1)
-    probe = _fit(fit_x, torch.from_numpy(fit_y.astype(np.int64)), len(counts), seed)
+    probe = fit_probe(fit_x, torch.from_numpy(fit_y.astype(np.int64)), len(counts), seed)
     with torch.inference_mode():
         predicted = probe(test_x).argmax(dim=1).numpy()
     return {
@@ -80,14 +97,14 @@ def _accuracy(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, se
 
 def _r2(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: int) -> dict[str, float | None]:
     mean, std = float(fit_y.mean()), float(fit_y.std())
-    probe = _fit(fit_x, torch.from_numpy(((fit_y - mean) / std).astype(np.float32)), 1, seed)
+    probe = fit_probe(fit_x, torch.from_numpy(((fit_y - mean) / std).astype(np.float32)), 1, seed)
     with torch.inference_mode():
         predicted = probe(test_x)[:, 0].double().numpy() * std + mean
     residual = ((predicted - test_y) ** 2).sum() / ((test_y - test_y.mean()) ** 2).sum()
     return {"r2": float(1 - residual), "chance": 0.0}
 
 
-def _fit(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:
+def fit_probe(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:
     """The probe fitted to classes (O,) int64, or to standardised numbers (O,) float32."""
     generator = torch.Generator().manual_seed(seed)
     hidden, head = _linear(x.shape[1], HIDDEN, generator), _linear(HIDDEN, outputs, generator)

@@ -81,7 +81,7 @@ def evaluate_model(
 
 def score(subject: Subject, num_generated: int, temperature: float = 1.0, top_k: int | None = None) -> dict[str, Any]:
     """What `evaluate_model` returns, of a subject."""
-    model, test, test_ds, notes = subject.model, subject.test, subject.test_ds, subject.notes
+    model, test, notes = subject.model, subject.test, subject.notes
     scores: dict[str, Any] = {"reconstruction": reconstruction_scores(test)}
     if subject.has_objects:
         scores["segmentation"] = segmentation_scores(test, notes)
@@ -89,18 +89,24 @@ def score(subject: Subject, num_generated: int, temperature: float = 1.0, top_k:
             scores.update(code_scores(subject.fit, test, model.codebook_size, subject.seed, notes))
     else:
         scores.update(dict.fromkeys(("segmentation", *_OF_OBJECTS)), arrays=_no_arrays(test))
-        lacking = f"the model has no slots to compare with the objects of {test_ds.name}"
-        if not test_ds.has_ground_truth:
-            lacking = f"{test_ds.name} has no masks and factors to compare with"
-        notes.append(f"segmentation, readout, blocks, codebooks: {lacking}")
+        notes.append(f"segmentation, readout, blocks, codebooks: {why_no_objects(subject)}")
     arrays = scores.pop("arrays")
-    scores["prior"] = _prior_scores(subject)
-    scores["generation"] = _generation_scores(subject, num_generated, temperature, top_k)
+    scores["prior"] = prior_scores(subject)
+    scores["generation"] = generation_scores(subject, num_generated, temperature, top_k)
     scores["attribute_network"] = subject.network_report
     return {**scores, "seconds": subject.seconds, "notes": notes, "arrays": arrays}
 
 
-def _prior_scores(subject: Subject) -> dict[str, Any] | None:
+def why_no_objects(subject: Subject) -> str:
+    """What is missing where a subject has no objects to look at."""
+    name = subject.test_ds.name
+    if not subject.test_ds.has_ground_truth:
+        return f"{name} has no masks and factors to compare with"
+    return f"the model has no slots to compare with the objects of {name}"
+
+
+def prior_scores(subject: Subject) -> dict[str, Any] | None:
+    """Bits a code of the test scenes; None without a prior."""
     model = subject.model
     if model.prior is None:
         reason = "has none (init_prior was not called); scenes are those of random codes"
@@ -117,9 +123,10 @@ def _prior_scores(subject: Subject) -> dict[str, Any] | None:
     return scores
 
 
-def _generation_scores(
-    subject: Subject, num_generated: int, temperature: float, top_k: int | None
+def generation_scores(
+    subject: Subject, num_generated: int, temperature: float = 1.0, top_k: int | None = None
 ) -> dict[str, Any] | None:
+    """How many of the scenes drawn are well-formed; None without codes, or without a judge."""
     name = subject.test_ds.name
     if not subject.model.has_codes:
         subject.notes.append("generation: the model has no codes to draw scenes from")

@@ -97,16 +97,17 @@ def look_at(
     seed: int = 0,
     cache_dir: str | Path | None = None,
     progress: bool = True,
+    judged: bool = True,
 ) -> Subject:
     """Runs `model`, which is in eval mode and on `device`, over the data; finds or trains their judge before.
 
-    The arguments are those of `evaluate_model`.
+    The arguments are those of `evaluate_model`; without `judged` there is no judge.
     """
     notes: list[str] = []
     seconds: dict[str, float] = {}
     network, network_report = None, None
     start = time.perf_counter()
-    if isinstance(test_ds, ToyDataset):
+    if judged and isinstance(test_ds, ToyDataset):
         network, network_report = attribute_network(
             test_ds, cache_dir, device=device, autocast=autocast, progress=progress
         )

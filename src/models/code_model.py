@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from ..utils.checkpoint_io import safe_load
 from ..utils.precision import require_device
 from .checks import require_weight
+from .completion import PARTICLES, Completion, Requirement, complete
 from .transformer_decoder import AutoregressiveTransformer
 
 _PRIOR = "prior."
@@ -130,7 +132,7 @@ class CodeModel(nn.Module, ABC):
         """The images (B, in_channels, H, W) that `codes` (B, N, M) stand for, about [0, 1], not clamped."""
 
     def in_order(self, codes: Tensor) -> Tensor:
-        """`codes` (B, N, M) with each scene's slots in the one order that the prior knows."""
+        """`codes` (B, n, M) with each scene's n ≤ N slots in the one order that the prior knows."""
         return codes
 
     # ------------------------------------------------------------------ the prior
@@ -208,11 +210,40 @@ class CodeModel(nn.Module, ABC):
             RuntimeError: there is no prior yet.
             TypeError, ValueError: see `AutoregressiveTransformer.sample`.
         """
+        codes = self._require_prior().sample(batch_size, temperature, top_k, generator)
+        return self.paint(codes).clamp(0, 1)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        count: int,
+        given: Tensor | None = None,
+        wanted: Sequence[Requirement] = (),
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        generator: torch.Generator | None = None,
+        particles: int = PARTICLES,
+    ) -> Completion:
+        """New scenes from the prior that hold the slots `given` (G, M), and in others what is `wanted`; see
+        `completion.complete`. Given codes come out unchanged, and the slots of each scene in order.
+
+        Raises:
+            RuntimeError: there is no prior yet.
+            ValueError: codes that are not those of slots, which could stand anywhere; see `completion.complete`.
+        """
+        prior = self._require_prior()
+        if not self.has_slots:
+            raise ValueError(f"a {self.kind} has no slots that could be kept: complete scenes of a model of kind svq")
+        if given is not None and 0 < len(given) <= self.num_slots:
+            given = self.in_order(given[None].to(self.device))[0]
+        done = complete(prior, count, given, wanted, temperature, top_k, generator, particles)
+        return replace(done, codes=self.in_order(done.codes))
+
+    def _require_prior(self) -> AutoregressiveTransformer:
         if self.prior is None:
             remedy = "call init_prior and train it" if self.has_codes else "it writes no codes; use bottleneck='codes'"
             raise RuntimeError(f"this model has no prior to generate from: {remedy}")
-        codes = self.prior.sample(batch_size, temperature, top_k, generator)
-        return self.paint(codes).clamp(0, 1)
+        return self.prior
 
     # ------------------------------------------------------------------ loading
 

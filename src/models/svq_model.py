@@ -255,20 +255,21 @@ class SVQ(CodeModel):
 
     @torch.no_grad()
     def in_order(self, codes: Tensor) -> Tensor:
-        """`codes` (B, N, M) with each scene's slots in the canonical order: from left to right, as they are painted.
+        """`codes` (B, n, M) with each scene's n ≤ N slots in the canonical order: from left to right, as painted.
 
         Slots carry no order of their own, so the prior learns one out of the N! that say the same. In this one
         objects that may overlap follow each other, and what may come next changes little from code to code. Where the
         decoder knows no places (the transformer) slots are sorted by their codes.
         """
         with torch.autocast(codes.device.type, enabled=False):  # rounded places would tie
-            centres = self.decoder.centres(self.embed(codes))
+            whole = F.pad(codes, (0, 0, 0, self.num_slots - codes.shape[1]))  # each slot has a place of its own
+            centres = self.decoder.centres(self.embed(whole))
         if centres is None:
-            order = torch.arange(self.num_slots, device=codes.device).expand(len(codes), -1)
+            order = torch.arange(codes.shape[1], device=codes.device).expand(len(codes), -1)
             for block in reversed(range(self.num_codebooks)):  # the first block decides, later ones break its ties
                 order = order.gather(1, codes[..., block].gather(1, order).argsort(dim=1, stable=True))
         else:
-            order = centres[..., 0].argsort(dim=1, stable=True)
+            order = centres[:, : codes.shape[1], 0].argsort(dim=1, stable=True)
         return codes.gather(1, order.unsqueeze(-1).expand_as(codes))
 
     # ------------------------------------------------------------------ losses

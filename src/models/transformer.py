@@ -292,6 +292,11 @@ class Steps:
         self.length += 1
         return x
 
+    def select(self, rows: Tensor) -> None:
+        """Goes on with these rows (B,) of the batch, some of them perhaps several times; not with a memory."""
+        for layer in self._layers:
+            layer.kept[:, :, :, : self.length] = layer.kept[:, rows, :, : self.length]
+
 
 def draw(logits: Tensor, temperature: float | None, top_k: int | None, generator: torch.Generator | None) -> Tensor:
     """One draw from each of `logits` (B, K) divided by `temperature`, among the `top_k` likeliest; (B,) int64.

@@ -106,13 +106,13 @@ class AutoregressiveTransformer(KnowsItsHeads):
         blocks = torch.arange(self.num_codebooks, device=codes.device)
         embedded = self.code_embedding[blocks, codes].flatten(1, 2)  # (B, N·M, E)
         begin = self.begin.expand(embedded.shape[0], 1, -1)
-        x = self.drop(self._scaled(torch.cat([begin, embedded[:, :-1]], dim=1)) + self.position_embedding)
+        x = self.drop(self.scaled(torch.cat([begin, embedded[:, :-1]], dim=1)) + self.position_embedding)
         for layer in self.layers:
             x = layer(x)
         x = self.norm(x).unflatten(1, (self.num_slots, self.num_codebooks)).flatten(0, 1)  # (B·N, M, E)
         return (x.transpose(0, 1) @ self.head).float()
 
-    def _scaled(self, embedded: Tensor) -> Tensor:
+    def scaled(self, embedded: Tensor) -> Tensor:
         return embedded if self._embedding_scale == 1 else embedded * self._embedding_scale
 
     def nll(self, codes: Tensor) -> Tensor:
@@ -159,9 +159,9 @@ class AutoregressiveTransformer(KnowsItsHeads):
         length = self.num_slots * self.num_codebooks
         codes = torch.empty(batch_size, length, dtype=torch.int64, device=self.head.device)
         step = Steps(self.layers, batch_size, length)
-        head, embedding = self.head.to(step.dtype), self._scaled(self.code_embedding)
+        head, embedding = self.head.to(step.dtype), self.scaled(self.code_embedding)
         with torch.inference_mode(), torch.autocast(codes.device.type, enabled=False):
-            x = self._scaled(self.begin).expand(batch_size, -1)
+            x = self.scaled(self.begin).expand(batch_size, -1)
             for position in range(length):
                 block = position % self.num_codebooks
                 states = self.norm(step(x + self.position_embedding[position]))

@@ -9,13 +9,10 @@ same command finishes an interrupted study.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,24 +21,12 @@ from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
 from ..configs.schema import TrainConfig, check
 from ..configs.variants import FULL, make_variants, variant_files
-from ..evaluation.paired import SEEDS_FOR_P, paired_difference
+from ..evaluation.comparison import Measure, Values, as_csv, as_markdown, compare
 from ..utils import visualization
 from .build import check_sizes
 from .checkpoint import FREE, differences
 from .results import lookup, write_json, write_text
 from .run import train
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A column of the table: its heading, where results.json has it, and in which unit it is shown."""
-
-    label: str
-    path: tuple[str, ...]
-    factor: float = 1.0
-    digits: int = 3
-    higher_is_better: bool = True
-
 
 MEASURES = (
     Measure("FG-ARI", ("segmentation", "fg_ari")),
@@ -56,9 +41,6 @@ MEASURES = (
 )
 
 SCORED = {"evaluation", "data.num_test"}  # free when a run goes on, but not where its scores are compared
-
-# of one measure: variant → one number a seed, None where a run has no such score
-Values = dict[str, list[float | None]]
 
 
 def ablate(config: TrainConfig, call: Invocation) -> Path:
@@ -82,7 +64,7 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
         try:
             check_sizes(variant)
         except ConfigError as error:
-            raise ConfigError(f"{variant_files().get(name, FULL)}: {error}") from error
+            raise ConfigError(f"{variant_files(config.ablation.folder).get(name, FULL)}: {error}") from error
     folder = Path(config.log_dir) / "ablation" / config.ablation.name
     runs = {
         (name, seed): replace(variant, seed=seed, training=replace(variant.training, resume="auto"))
@@ -142,7 +124,7 @@ def write_study(
     """ablation.json, .csv, .md and .png of finished runs; `variants` begins with the full model."""
     values: dict[str, Values] = {
         measure.label: {
-            name: [_scaled(lookup(results[name, seed]["scores"], measure.path), measure.factor) for seed in seeds]
+            name: [measure.of(lookup(results[name, seed]["scores"], measure.path)) for seed in seeds]
             for name in variants
         }
         for measure in MEASURES
@@ -158,89 +140,13 @@ def write_study(
     content = {**provenance, **made_by, "seeds": list(seeds)}
     write_json(folder / "ablation.json", {**content, "values": values, "compared": compared})
     write_text(folder / "ablation.csv", as_csv(values, compared))
-    text = as_markdown(values, compared, len(seeds))
+    text = as_markdown(values, compared, MEASURES, len(seeds))
     write_text(folder / "ablation.md", text)
-    shown = {
-        f"{measure.label} ({'higher' if measure.higher_is_better else 'lower'} is better)": values[measure.label]
-        for measure in MEASURES
-    }
+    shown = {measure.heading: values[measure.label] for measure in MEASURES}
     title = f"What each part is for: {len(seeds)} seed{'s' if len(seeds) > 1 else ''} a variant"
     figure = visualization.variant_comparison(shown, title=title)
     visualization.save_figure(figure, folder / "ablation.png")
     print(f"\n{text}\nwrote ablation.md, .csv, .json and .png in {folder}")
-
-
-def compare(values: Sequence[float | None], full: Sequence[float | None]) -> dict[str, Any]:
-    """Mean and std over seeds, and the paired difference from the full model over the seeds that both have."""
-    known = [value for value in values if value is not None]
-    pairs = [(value, base) for value, base in zip(values, full, strict=True) if value is not None and base is not None]
-    return {
-        "mean": statistics.mean(known) if known else None,
-        "std": statistics.stdev(known) if len(known) > 1 else None,
-        "difference": paired_difference([value for value, _ in pairs], [base for _, base in pairs]) if pairs else None,
-    }
-
-
-def as_csv(values: Mapping[str, Values], compared: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a variant and measure: its mean, std, difference from the full model, and the number of each seed."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    fields = ("n", "mean", "std", "low", "high", "effect", "p")
-    writer.writerow(["variant", "measure", "mean", "std", *(f"difference_{name}" for name in fields), "each_seed"])
-    for label, of_measure in values.items():
-        for name, each in of_measure.items():
-            row = compared[label][name]
-            difference = row["difference"] or {}
-            numbers = [row["mean"], row["std"], *(difference.get(field) for field in fields)]
-            shown = " ".join("" if value is None else f"{value:.6g}" for value in each)
-            writer.writerow([name, label, *("" if number is None else f"{number:.6g}" for number in numbers), shown])
-    return text.getvalue()
-
-
-def as_markdown(values: Mapping[str, Values], compared: Mapping[str, Mapping[str, Any]], seeds: int) -> str:
-    """Two tables: the scores, and what differs from the full model."""
-    names = list(next(iter(values.values())))
-    digits = {measure.label: measure.digits for measure in MEASURES}
-
-    def score(label: str, name: str) -> str:
-        row = compared[label][name]
-        if row["mean"] is None:
-            return "–"
-        spread = "" if row["std"] is None else f" ± {row['std']:.{digits[label]}f}"
-        return f"{row['mean']:.{digits[label]}f}{spread}"
-
-    def difference(label: str, name: str) -> str:
-        row = compared[label][name]["difference"]
-        if row is None:
-            return "–"
-        places = digits[label]
-        text = f"{row['mean']:+.{places}f}"
-        if row["low"] is not None:
-            text += f" [{row['low']:+.{places}f}, {row['high']:+.{places}f}]"
-        if row["effect"] is not None:
-            text += f", d = {row['effect']:+.1f}"
-        return text if row["p"] is None else f"{text}, p = {row['p']:.3f}"
-
-    variants = [name for name in names if name != FULL]
-    lines = [
-        *_table(["", *names], [[label, *(score(label, name) for name in names)] for label in values]),
-        "",
-        f"Mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}. Differences from the full model:",
-        "",
-        *_table(["", *variants], [[label, *(difference(label, name) for name in variants)] for label in values]),
-        "",
-        "Mean of the differences within a seed, [95 % bootstrap interval], d: the mean over the standard deviation of "
-        f"the differences; p (Wilcoxon) from {SEEDS_FOR_P} seeds on.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
 
 
 def _time_left(started: float, done: int, total: int) -> str:

@@ -23,7 +23,7 @@ def finish(session: Session, train_data: SceneDataset, val_data: SceneDataset) -
 
     The test split is made here and used for the scores only; the pictures show validation scenes.
     """
-    trained = session.seconds
+    trained, fabric = session.seconds, session.fabric
     scores: dict[str, Any] = {}
     if session.config.evaluation.enabled:
         scores = evaluate(session, train_data)
@@ -32,7 +32,7 @@ def finish(session: Session, train_data: SceneDataset, val_data: SceneDataset) -
     results = {
         "name": session.config.name,
         "seed": session.config.seed,
-        **provenance(session.fabric),
+        **provenance(fabric.device, str(fabric._precision.precision), fabric.world_size),
         "seconds": {"training": round(trained, 1), "total": round(session.seconds, 1)},
         "validation": validation,
         "scores": scores,

@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from ..utils.whole_files import draft_of
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def provenance(fabric: Fabric) -> dict[str, Any]:
+def provenance(device: torch.device, precision: str, processes: int = 1) -> dict[str, Any]:
     """What made the numbers: commit, hardware, versions, precision."""
     return {
         "commit": commit(),
-        "hardware": hardware(fabric.device),
-        "device": str(fabric.device),
-        "processes": fabric.world_size,
-        "precision": str(fabric._precision.precision),
+        "hardware": hardware(device),
+        "device": str(device),
+        "processes": processes,
+        "precision": precision,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
@@ -49,7 +48,7 @@ def _git(*words: str) -> str | None:
 
 
 def hardware(device: torch.device) -> str:
-    """The processor that trained, as a person would name it."""
+    """The processor that computes on `device`, as a person would name it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()

@@ -11,15 +11,17 @@ from ..evaluation.generation import draw_scenes
 from ..models.code_model import CodeModel
 from ..utils import visualization
 from ..utils.precision import autocast, resolve_device, resolve_precision
+from .conditions import complete_scenes, what_is_asked
 
 BATCH = 256  # scenes drawn and painted at once
 
 
 def write_samples(config: GenerateConfig) -> list[Path]:
-    """Draws scenes as `config` says and writes `images.png` and `codes.json` into the folder `config.output`.
+    """Draws scenes as `config` says and writes `images.png` and `codes.json` into the folder `config.output`; with
+    slots to choose from, `slots.png` first.
 
     Raises:
-        ConfigError: a device that is not there, or a checkpoint that cannot be used.
+        ConfigError: a device that is not there, a checkpoint that cannot be used, or conditions that cannot be met.
     """
     with as_config_error():
         device = resolve_device(config.device)
@@ -40,12 +42,21 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output={config.output} is a file; give a folder for images.png and codes.json")
     folder.mkdir(parents=True, exist_ok=True)  # now, not after the scenes are drawn
+    asked = what_is_asked(config, model, autocast(precision, device), folder)
+    record = {}
     with autocast(precision, device):
-        codes, images = draw_scenes(
-            model, config.num_images, config.temperature, config.top_k, config.seed, batch_size=BATCH
-        )
+        if asked is None:
+            codes, images = draw_scenes(
+                model, config.num_images, config.temperature, config.top_k, config.seed, batch_size=BATCH
+            )
+        else:
+            done, images = complete_scenes(config, model, asked)
+            codes = done.codes.cpu()
+            record = {**asked.record, "effective": done.effective, "log_probability": done.log_probability}
 
     title = f"{config.num_images} scenes drawn from the prior, temperature {config.temperature:g}"
+    if asked is not None:
+        title = f"{asked.words}: {title}"
     if config.top_k is not None:
         title += f", top {config.top_k}"
     sheet = visualization.sample_sheet(images, title, num_samples=config.num_images, dpi=config.dpi)
@@ -56,8 +67,9 @@ def write_samples(config: GenerateConfig) -> list[Path]:
         "seed": config.seed,
         "temperature": config.temperature,
         "top_k": config.top_k,
+        **record,
         "shape": list(codes.shape),
         "codes": codes.tolist(),
     }
     listing.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    return [picture, listing]
+    return [*(asked.pictures if asked is not None else ()), picture, listing]

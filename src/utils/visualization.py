@@ -11,10 +11,12 @@ Legend: B batch, N slots, M blocks (= codebooks), K codes per codebook, H, W ima
 from __future__ import annotations
 
 import colorsys
+import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +38,9 @@ CELL = 0.85  # inches an image is wide, at least; rounded to whole figure pixels
 GAP = 0.05  # inches between images
 MARGIN = 0.15  # inches around a figure
 SEGMENT_OPACITY = 0.7  # of the slot colours over the grey image
+MARK = "#ff8c1a"  # of boxes around objects; no object of the toys has it
+
+Box = tuple[float, float, float]  # x, y and half the width of a square, fractions of the image, y down
 
 # The user's own matplotlib style (a dark notebook, say) must not decide whether the text can be read.
 _STYLE = [
@@ -151,6 +156,55 @@ def sample_sheet(
     pixels = _pixels("images", images[:shown])
     columns = math.ceil(math.sqrt(shown))
     return _picture_grid([pixels[start : start + columns] for start in range(0, shown, columns)], dpi, title)
+
+
+@style.context(_STYLE)
+def picture_rows(rows: Mapping[str, Tensor], *, title: str = "", dpi: int = 150) -> Figure:
+    """Rows of images, each under its name at the left.
+
+    Args:
+        rows: name → (B, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8. Rows may hold
+            different numbers of images, of one size.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: no rows, an empty one, images of different sizes, or NaN or infinity in one.
+    """
+    sizes = {_image_shape(name, images)[2:] for name, images in rows.items()}
+    if len(sizes) != 1:
+        raise ValueError(f"rows had images of the sizes {sorted(sizes)} but expected one size, in at least one row")
+    pictures = [_pixels(name, images) for name, images in rows.items()]
+    return _picture_grid(pictures, dpi, title, row_labels=list(rows))
+
+
+@style.context(_STYLE)
+def edit_grid(
+    pictures: Tensor,
+    labels: Sequence[Sequence[str]],
+    boxes: Sequence[Sequence[Box | None]] = (),
+    *,
+    title: str = "One code of one object changed",
+    dpi: int = 150,
+) -> Figure:
+    """One scene a row, with a label above every picture, and a box around the object that is looked at.
+
+    Args:
+        pictures: (rows, columns, C, H, W), C = 1 or 3; values in [0, 1] (those outside are clipped), or uint8.
+        labels: a text for each.
+        boxes: x, y and half the width of a square for each, in fractions of the image; or None.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: another number of axes, an empty axis, not one label and box for each, or NaN or infinity.
+    """
+    _expect("pictures", pictures, ("rows", "columns", "C", "H", "W"))
+    shape = tuple(pictures.shape[:2])
+    for name, given in (("labels", labels), ("boxes", boxes)):
+        found = {(len(given), len(row)) for row in given}
+        if found != {shape} and not (name == "boxes" and not given):
+            raise ValueError(f"{name} had the shapes {sorted(found)} but expected {shape}, one for each picture")
+    rows = [_pixels("pictures", row) for row in pictures]
+    return _picture_grid(rows, dpi, title, cell_labels=labels, boxes=boxes)
 
 
 def segmentation_overlay(images: Tensor, masks: Tensor) -> Tensor:
@@ -273,6 +327,46 @@ def block_factor_matrix(
 
 
 @style.context(_STYLE)
+def distribution_bars(
+    values: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str = "What drawn scenes show, beside what the data do",
+    dpi: int = 150,
+) -> Figure:
+    """One panel a property: how often each of its values occurs in the data and in drawn scenes.
+
+    Args:
+        values: property → ``names`` of its values, ``data`` and ``drawn``, the share of each in [0, 1], and
+            ``distance``, the total variation distance of the two.
+        dpi: figure pixels an inch; ``save_figure`` keeps it.
+
+    Raises:
+        ValueError: no properties, or not one share for each name.
+    """
+    if not values:
+        raise ValueError("values had no properties but expected at least one")
+    longest = max(len(of_property["names"]) for of_property in values.values())
+    columns = min(3, len(values))
+    rows = math.ceil(len(values) / columns)
+    figure = _chart((0.28 * longest + 1.0) * columns, 2.3 * rows + 0.6, title, dpi)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for panel in panels.flat[len(values) :]:
+        panel.set_axis_off()
+    for panel, (name, of_property) in zip(panels.flat, values.items(), strict=False):
+        places = np.arange(len(of_property["names"]))
+        panel.set_title(f"{name}: {of_property['distance']:.3f} apart", loc="left")
+        for shift, key, colour in ((-0.2, "data", "#8a8f98"), (0.2, "drawn", "#2f6f9f")):
+            if len(of_property[key]) != len(places):
+                raise ValueError(f"{name} had {len(of_property[key])} shares in {key} but expected {len(places)}")
+            panel.bar(places + shift, 100 * np.asarray(of_property[key]), 0.4, color=colour, label=key)
+        upright = max(map(len, of_property["names"])) <= 2
+        panel.set_xticks(places, of_property["names"], rotation=0 if upright else 90)
+    panels.flat[0].legend(frameon=False, fontsize=FONT_SIZE - 1)
+    figure.supylabel("share in %", fontsize=FONT_SIZE)
+    return figure
+
+
+@style.context(_STYLE)
 def variant_comparison(
     values: Mapping[str, Mapping[str, Sequence[float | None]]], *, title: str = "", dpi: int = 150
 ) -> Figure:
@@ -318,6 +412,47 @@ def variant_comparison(
     return figure
 
 
+@style.context(_STYLE)
+def share_bars(
+    shares: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    chance: float | None = None,
+    *,
+    title: str = "",
+    dpi: int = 150,
+) -> Figure:
+    """Bars from 0 to 1 with their intervals, side by side for each group, and the value written on each.
+
+    Args:
+        shares: group → name of a bar → value, low end and high end of its interval. All groups have the same bars.
+        chance: a dashed line here.
+
+    Raises:
+        ValueError: no groups, or groups with different bars.
+    """
+    names = [list(group) for group in shares.values()]
+    if not names or not names[0] or any(other != names[0] for other in names):
+        raise ValueError(f"shares had the bars {names} but expected the same ones, at least one, in every group")
+    bars, colours = names[0], colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
+    width = 0.8 / len(bars)
+    inches = 0.55 * len(bars) * len(shares) + 0.3 * len(shares) + 2.2
+    figure = _chart(max(inches, 3.5), 2.8, title, dpi)
+    axes = figure.add_subplot()
+    for number, bar in enumerate(bars):
+        triples = np.array([group[bar] for group in shares.values()], dtype=float)
+        at = np.arange(len(shares)) + (number - (len(bars) - 1) / 2) * width
+        value, low, high = triples.T
+        reach = np.stack([value - low, high - value]).clip(min=0)
+        axes.bar(at, value, 0.9 * width, yerr=reach, capsize=3, color=colours[number], label=bar)
+        for x, y, top in zip(at, value, high, strict=True):
+            axes.text(x, max(y, top) + 0.02, f"{y:.3f}", ha="center", va="bottom", fontsize=7)
+    if chance is not None:
+        axes.axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
+    axes.set_ylim(0, 1.1)
+    axes.set_xticks(range(len(shares)), list(shares))
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
 # --------------------------------------------------------------------------------------------------- files
 
 
@@ -344,6 +479,14 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     return path
 
 
+def png(figure: Figure) -> bytes:
+    """``figure`` as the bytes of a PNG file, at its own resolution."""
+    file = io.BytesIO()
+    with style.context(_STYLE):
+        figure.savefig(file, format="png", dpi=figure.dpi)
+    return file.getvalue()
+
+
 # -------------------------------------------------------------------------------------------------- layout
 
 
@@ -354,10 +497,13 @@ def _picture_grid(
     *,
     row_labels: Sequence[str] = (),
     slot_row: int | None = None,
+    cell_labels: Sequence[Sequence[str]] = (),
+    boxes: Sequence[Sequence[Box | None]] = (),
 ) -> Figure:
     """Rows of (columns, H, W, 3) uint8 pictures; lengths here are figure pixels, so no image is resampled.
 
-    From row ``slot_row`` on, each row is one slot's and shows the slot's colour beside its label.
+    From row ``slot_row`` on, each row is one slot's and shows the slot's colour beside its label. Each picture may have
+    a label above it, and a box in it.
     """
     columns = max(len(row) for row in rows)
     height, width = rows[0].shape[1:3]
@@ -366,7 +512,8 @@ def _picture_grid(
     gap, margin = max(1, round(GAP * dpi)), max(1, round(MARGIN * dpi))
     line = math.ceil(1.3 * FONT_SIZE / 72 * dpi)
 
-    step = height + gap
+    head = line if cell_labels else 0
+    step = height + gap + head
     swatch = round(0.8 * line)
     label_room = math.ceil(dpi * max((_text_width(label, FONT_SIZE) for label in row_labels), default=0))
     left = margin + (label_room + 3 * gap + swatch if row_labels else 0)
@@ -383,7 +530,7 @@ def _picture_grid(
     start = left if row_labels else (total_width - body) // 2
     colours = slot_colours(len(rows))
     for r, row in enumerate(rows):
-        bottom = total_height - top - r * step - height
+        bottom = total_height - top - r * step - head - height
         middle = (bottom + height / 2) / total_height
         if row_labels:
             right = (left - 3 * gap - swatch) / total_width
@@ -394,7 +541,18 @@ def _picture_grid(
             figure.add_artist(box)
         for c, picture in enumerate(row):
             enlarged = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-            figure.figimage(enlarged, start + c * (width + gap), bottom, origin="upper")  # axes would take long
+            x = start + c * (width + gap)
+            figure.figimage(enlarged, x, bottom, origin="upper")  # axes would take long
+            if cell_labels:
+                place = ((x + width / 2) / total_width, (bottom + height + gap) / total_height)
+                figure.text(*place, cell_labels[r][c], ha="center", va="bottom", fontsize=FONT_SIZE - 1)
+            box = boxes[r][c] if boxes else None
+            if box is not None:
+                near, far = np.array([box[0], 1 - box[1]]) - box[2], np.array([box[0], 1 - box[1]]) + box[2]
+                near, far = near.clip(0.01, 0.99), far.clip(0.01, 0.99)  # so that all of it is seen
+                corner = (x + near[0] * width) / total_width, (bottom + near[1] * height) / total_height
+                wide, high = (far - near) * (width / total_width, height / total_height)
+                figure.add_artist(Rectangle(corner, wide, high, fill=False, color=MARK, linewidth=1))
     return figure
 
 

@@ -116,6 +116,9 @@ def test_subsets_share_no_value_and_keep_the_numbers():
         assert factors["shape"].unique().tolist() == list(kinds) and factors["colour"].unique().tolist() == list(hues)
         assert (odd_one_out(factors["shape"], factors["colour"], factors["present"]) >= 0).all()
         assert dataset.first(20).subset == dataset.of_split("test", 20).subset == name
+        of_it = SpritesDataset(5, 32, 3, seed=4, background="textured").of_subset(name, "test", 20)
+        assert (of_it.subset, of_it.split, len(of_it), of_it.ruled) == (name, "test", 20, True)
+        assert (of_it.image_size, of_it.max_shapes, of_it.seed, of_it.background) == (32, 3, 4, "textured")
     assert dataset.shape_names[9:] == ("star", "ring", "arrow") and dataset.colour_names[6] == "white"
 
 

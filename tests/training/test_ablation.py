@@ -11,15 +11,17 @@ import pytest
 
 from src.configs import variants
 from src.configs.errors import ConfigError, Interrupted
-from src.configs.launch import Invocation
+from src.configs.launch import Invocation, compose_config
 from src.configs.schema import AblationConfig, TrainConfig
 from src.configs.variants import FULL, make_variants, variant_files, with_budget
 from src.training import ablation, finish
-from src.training.ablation import MEASURES, ablate, compare
+from src.training.ablation import MEASURES, ablate
+from src.training.build import check_sizes
 
 from .tiny import in_folder, tiny_config
 
 STUDY = ("ablation.enabled=true", "ablation.budget=0.5", "model.num_iterations=2", "evaluation.enabled=true")
+STUDIES = ("blocks", "codes", "decoder", "quantize_at", "slot_init")
 NAMES = ["cnn_decoder", "fewer_codebooks", "fewer_iterations", "no_prior"]
 
 
@@ -52,7 +54,20 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def test_the_files_are_the_variants() -> None:
-    assert list(variant_files()) == NAMES
+    assert list(variant_files("variant")) == NAMES
+
+
+def test_a_folder_without_variants_is_named_with_those_that_have_some() -> None:
+    with pytest.raises(ConfigError, match="ablation.folder=block has no variants; choose one of: .*variant"):
+        variant_files("block")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_variants_that_can_be_built(name: str) -> None:
+    study = compose_config([f"ablation={name}"])
+    assert study.ablation.enabled and study.ablation.name == name and len(study.ablation.seeds) == 3
+    for variant in make_variants(study).values():
+        check_sizes(variant)
 
 
 def test_a_variant_differs_from_the_full_model_in_what_its_file_says(tmp_path: Path) -> None:
@@ -201,12 +216,6 @@ def test_runs_of_other_settings_are_not_mixed_in(tmp_path: Path, made) -> None:
         ablate(study_config(tmp_path, *words, "training.learning_rate=0.01"), Invocation(tmp_path / "run"))
 
 
-def test_comparing_uses_the_seeds_that_both_have() -> None:
-    found = compare([1.0, None, 4.0], [0.5, 2.0, 3.0])
-    assert found["mean"] == 2.5 and found["difference"]["n"] == 2 and found["difference"]["mean"] == 0.75
-    assert compare([None], [1.0]) == {"mean": None, "std": None, "difference": None}
-
-
 def test_every_key_of_the_study_is_read(tmp_path: Path, made) -> None:
     seen: set[str] = set()
 
@@ -217,7 +226,7 @@ def test_every_key_of_the_study_is_read(tmp_path: Path, made) -> None:
 
     config = study_config(tmp_path)
     ablate(
-        replace(config, ablation=Watched(enabled=True, seeds=[0], budget=0.5, variants=[], name="x")),
+        replace(config, ablation=Watched(enabled=True, seeds=[0], budget=0.5, variants=[], folder="variant", name="x")),
         Invocation(tmp_path),
     )
     assert {entry.name for entry in fields(AblationConfig)} - seen <= {"enabled"}  # which src.train reads

@@ -19,11 +19,14 @@ from PIL import Image
 from src.utils.visualization import (
     block_factor_matrix,
     codebook_use,
+    distribution_bars,
     mask_grid,
+    picture_rows,
     reconstruction_grid,
     sample_sheet,
     save_figure,
     segmentation_overlay,
+    share_bars,
     slot_colours,
 )
 
@@ -319,3 +322,48 @@ def test_bad_input_gets_one_clear_line(case, tmp_path):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         call(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_picture_rows_are_named_and_shown_pixel_by_pixel(tmp_path):
+    rows = {"0.7": torch.rand(3, 3, 8, 8), "1": torch.rand(2, 3, 8, 8)}
+    figure = picture_rows(rows, title="Temperatures")
+    assert texts(figure) == ["Temperatures", "0.7", "1"]
+    pixels = read_pixels(save_figure(figure, tmp_path / "rows.png"))
+    for index, image in enumerate([*rows["0.7"], *rows["1"]]):
+        expected = image.mul(255).round().byte().permute(1, 2, 0).numpy()
+        assert np.array_equal(shown(figure, pixels, index, 8), expected)
+    assert_nothing_cut(figure)
+    with pytest.raises(ValueError, match="rows had images of the sizes .* but expected one size"):
+        picture_rows({"a": torch.rand(1, 3, 8, 8), "b": torch.rand(1, 3, 4, 4)})
+    with pytest.raises(ValueError, match="rows had images of the sizes"):
+        picture_rows({})
+
+
+def test_distribution_bars_show_both_shares_of_each_value():
+    counts = {"names": ["0", "1", "2 or more"], "data": [0.0, 0.25, 0.75], "drawn": [0.1, 0.4, 0.5], "distance": 0.25}
+    colours = {"names": ["red", "blue"], "data": [0.5, 0.5], "drawn": [1.0, 0.0], "distance": 0.5}
+    figure = distribution_bars({"count": counts, "colour": colours})
+    heights = [[bar.get_height() for bar in axes.patches] for axes in figure.axes]
+    assert heights == [[0, 25, 75, 10, 40, 50], [50, 50, 100, 0]]
+    written = texts(figure)
+    assert {"count: 0.250 apart", "colour: 0.500 apart", "2 or more", "red", "data", "drawn"} <= set(written)
+    assert_nothing_cut(figure)
+    with pytest.raises(ValueError, match="count had 1 shares in drawn but expected 3"):
+        distribution_bars({"count": counts | {"drawn": [1.0]}})
+    with pytest.raises(ValueError, match="no properties"):
+        distribution_bars({})
+
+
+def test_shares_stand_beside_each_other_with_their_values() -> None:
+    shares = {
+        "vectors": {"as fitted": (0.99, 0.98, 1.0), "not met before": (0.9, 0.85, 0.95)},
+        "a long name": {"as fitted": (0.5, 0.4, 0.6), "not met before": (0.0, 0.0, 0.1)},
+    }
+    figure = share_bars(shares, 0.25, title="Right answers")
+    assert_nothing_cut(figure)
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == [0.99, 0.5, 0.9, 0.0]  # bar by bar, group by group
+    shown = texts(figure)
+    assert {"0.990", "0.000", "vectors", "not met before", "chance", "Right answers"} <= set(shown)
+    with pytest.raises(ValueError, match="the same ones, at least one, in every group"):
+        share_bars({"a": {"x": (0, 0, 0)}, "b": {"y": (0, 0, 0)}})

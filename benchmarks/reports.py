@@ -1,0 +1,94 @@
+"""The published reports: `python -m src.evaluate` on every seed of a series, and how they agree.
+
+    python -m benchmarks.reports                       # checkpoints/shapes/seed_* → results/shapes/report/
+    python -m benchmarks.reports --name sprites
+    python -m benchmarks.reports num_generated=2000    # further words are settings of src.evaluate
+
+A seed's report leaves `seed_<n>/report.json`, `report.md` and its pictures; the page, which is larger, stays in
+`evaluation/<name>/`. Seeds that have a report are not looked at again; `summary.md` has the main numbers of all, which
+docs/results.md shows (`python -m benchmarks.readme`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from src.reporting.comparison import compare_reports
+from src.reporting.document import Table
+from src.reporting.markdown import table
+from src.reporting.report import write_report
+from src.training.checkpoint import BEST
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "results"
+DPI = 80  # of the pictures that are kept
+
+
+def report_on(checkpoint: Path, folder: Path, page: Path, settings: Sequence[str]) -> None:
+    """The report of one checkpoint in a fresh process: its numbers and pictures in `folder`, its page in `page`."""
+    command = [sys.executable, "-m", "src.evaluate", f"checkpoint={checkpoint.relative_to(PROJECT)}", f"dpi={DPI}"]
+    command += [*settings, f"output={page.relative_to(PROJECT)}"]
+    print(" ".join(["python", *command[1:]]), flush=True)
+    done = subprocess.run(command, cwd=PROJECT)
+    if done.returncode:
+        raise SystemExit(f"{checkpoint}: the report ended with exit code {done.returncode}; nothing was recorded")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (*page.glob("*.png"), page / "report.md", page / "report.json"):  # the last one says that all is there
+        shutil.copy(path, folder / path.name)
+
+
+def summarize(folder: Path) -> str:
+    """The main numbers of all reports in `folder` as a Markdown table: every seed, mean ± std, interval of the mean."""
+    results: list[dict[str, Any]] = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("seed_*/report.json"))
+    ]
+    if not results:
+        raise SystemExit(f"error: there is no report in {folder}")
+    content, page = compare_reports(results)
+    write_report(folder, content, page, "comparison")
+    (folder / "comparison.html").unlink()
+    made_by = [
+        "; ".join(dict.fromkeys(str(result[key]) for result in results)) for key in ("hardware", "torch", "precision")
+    ]
+    commits = "; ".join(dict.fromkeys(str(result["commit"])[:10] for result in results))
+    minutes = max(result["seconds"]["total"] for result in results) / 60
+    head = (
+        f"Seeds: {len(results)}. {made_by[0]}. PyTorch {made_by[1]}, {made_by[2]}, commit {commits}. "
+        f"The longest report took {minutes:.1f} minutes."
+    )
+    headline = page.headline[0]
+    assert isinstance(headline, Table)
+    return "\n".join([head, "", *table(headline)]) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", default="shapes", help="the series: checkpoints/<name>/ (default: shapes)")
+    arguments, settings = parser.parse_known_args()
+    checkpoints = sorted((PROJECT / "checkpoints" / arguments.name).glob(f"seed_*/{BEST}"))
+    if not checkpoints:
+        raise SystemExit(
+            f"error: checkpoints/{arguments.name}/ has no seed_*/{BEST}; "
+            f"train them with python -m benchmarks.default_runs --name {arguments.name}"
+        )
+    folder = RESULTS / arguments.name / "report"
+    for checkpoint in checkpoints:
+        seed = checkpoint.parent.name
+        if (folder / seed / "report.json").exists():
+            print(f"{seed}: its report is there")
+        else:
+            report_on(checkpoint, folder / seed, PROJECT / "evaluation" / arguments.name / seed, settings)
+    summary = summarize(folder)
+    (folder / "summary.md").write_text(summary, encoding="utf-8")
+    print(summary)
+
+
+if __name__ == "__main__":
+    main()

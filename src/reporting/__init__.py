@@ -1,0 +1,1 @@
+"""From checkpoints to reports: what `python -m src.evaluate` writes."""

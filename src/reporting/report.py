@@ -1,0 +1,180 @@
+"""The report on one checkpoint: its scores as JSON, and the document that shows them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..configs.schema import ReportConfig
+from ..data.base import SceneDataset
+from ..evaluation.comparison import Measure
+from ..evaluation.subject import Subject, look_at
+from ..training.results import provenance, write_json, write_text
+from ..utils.precision import autocast
+from ..utils.randomness import own_randomness
+from ..utils.whole_files import draft_of
+from .checkpoints import Checkpoint
+from .document import Block, Cell, Document, Part, Table
+from .html_page import as_html
+from .markdown import as_markdown
+from .sections import HEADLINE, Section, value_at
+from .tables import estimate, number
+
+DEFINITIONS = "docs/evaluation.md of the project defines every number."
+
+
+def make_report(
+    checkpoint: Checkpoint,
+    train_data: SceneDataset,
+    scored_data: SceneDataset,
+    sections: Sequence[Section],
+    config: ReportConfig,
+    device: str,
+    precision: str,
+) -> tuple[dict[str, Any], Document]:
+    """What the sections find in a model: for JSON, and to be shown. Says on stdout what it has found so far."""
+    started = time.perf_counter()
+    model = checkpoint.model.to(device)
+    scores: dict[str, Any] = {}
+    parts: list[Part] = []
+    with own_randomness(config.seed, torch.device(device)):
+        subject = look_at(
+            model,
+            train_data,
+            scored_data,
+            device=device,
+            autocast=autocast(precision, device),
+            batch_size=config.batch_size,
+            seed=config.seed,
+            cache_dir=config.cache_dir,
+            judged=any(section.judged for section in sections),
+        )
+        for section in sections:
+            since, before = time.perf_counter(), len(subject.notes)
+            found = section.scores(subject, config)
+            missing = all(value is None for value in found.values())
+            blocks: Sequence[Block] = [f"Not measured. {line}" for line in subject.notes[before:]]
+            if not missing:
+                blocks = section.show(subject, found, config)
+            elif not blocks:
+                blocks = ["Not measured."]
+            parts.append(Part(section.name, section.title, section.about, blocks))
+            scores |= found
+            seconds = time.perf_counter() - since
+            subject.seconds[f"section {section.name}"] = round(seconds, 2)
+            _say(section, found, seconds)
+    checkpoint.model.to("cpu")
+    scores.pop("arrays", None)
+    result = {
+        "name": checkpoint.label,
+        "checkpoint": checkpoint.path.name,
+        "step": checkpoint.step,
+        "seed": checkpoint.seed,
+        **provenance(torch.device(device), precision),
+        "split": config.split,
+        "evaluation": {
+            key: getattr(config, key) for key in ("seed", "batch_size", "num_generated", "temperature", "top_k")
+        },
+        "seconds": {**subject.seconds, "total": round(time.perf_counter() - started, 1)},
+        "model": describe(subject),
+        "data": without_places(asdict(checkpoint.data)),
+        "scores": scores,
+        "notes": subject.notes,
+        "config": without_places(checkpoint.config),
+    }
+    return result, document(result, parts)
+
+
+def document(result: Mapping[str, Any], parts: Sequence[Part]) -> Document:
+    """What is shown of a report beside its parts."""
+    data, model = result["data"], result["model"]
+    words = f"{model['kind']}, {model['parameters']:,} parameters, on the {result['split']} split of {data['name']}"
+    return Document(
+        title=f"What {result['name']} has learned",
+        subtitle=f"{words} ({data['image_size']}×{data['image_size']} pixels). {DEFINITIONS}",
+        headline=[headline(result["scores"], HEADLINE), "Small print: 95 % intervals over scenes or objects."],
+        parts=parts,
+        notes=result["notes"],
+        made=_made(result),
+        settings=json.dumps(result["config"], indent=2) if result["config"] else "",
+    )
+
+
+def headline(scores: Mapping[str, Any], measures: Sequence[Measure]) -> Table:
+    """The main numbers that there are, with intervals where they have them."""
+    rows: list[list[Cell | str]] = []
+    for measure in measures:
+        value, owner = value_at(scores, measure.path)
+        if value is None:
+            continue
+        cell = Cell(measure.shown(measure.of(value)))
+        low, high = (None, None) if owner is None else (measure.of(owner.get(end)) for end in ("low", "high"))
+        if owner is not None and low is not None and high is not None:
+            cell = Cell(cell.text, f"{measure.shown(low)}–{measure.shown(high)}", estimate(owner).track)
+        rows.append([measure.label, cell])
+    return Table(("", ""), rows)
+
+
+def write_report(folder: Path, result: Mapping[str, Any], page: Document, name: str = "report") -> list[Path]:
+    """`<name>.json`, `<name>.md` with its pictures, and `<name>.html`; returns the paths, the page last."""
+    paths = [write_json(folder / f"{name}.json", result), write_text(folder / f"{name}.md", as_markdown(page))]
+    for picture in page.pictures:
+        with draft_of(folder / f"{picture.name}.png") as draft:
+            draft.write_bytes(picture.png)
+        paths.append(folder / f"{picture.name}.png")
+    return [*paths, write_text(folder / f"{name}.html", as_html(page))]
+
+
+def describe(subject: Subject) -> dict[str, Any]:
+    """Sizes of the model."""
+    model = subject.model
+    sizes = {"kind": model.kind, "parameters": sum(weight.numel() for weight in model.parameters())}
+    for name in ("num_slots", "num_codebooks", "codebook_size"):
+        sizes[name] = getattr(model, name, None)
+    return {**sizes, "prior": model.prior is not None}
+
+
+def without_places(settings: Any) -> Any:
+    """Settings without the paths of the machine they were used on: of an absolute one, its last name is left."""
+    if isinstance(settings, Mapping):
+        return {key: without_places(value) for key, value in settings.items()}
+    if isinstance(settings, (list, tuple)):
+        return [without_places(value) for value in settings]
+    if isinstance(settings, str) and Path(settings).is_absolute():
+        return Path(settings).name
+    return settings
+
+
+def _made(result: Mapping[str, Any]) -> Table:
+    evaluation, data = result["evaluation"], result["data"]
+    rows = {
+        "checkpoint": f"{result['checkpoint']}, step {result['step']:,}, seed {number(result['seed'])}",
+        "data": ", ".join(f"{key} {value}" for key, value in data.items() if value is not None and key in _OF_DATA),
+        "scored": f"the {result['split']} split, seed {evaluation['seed']}, batches of {evaluation['batch_size']}",
+        "samples": f"{evaluation['num_generated']:,}, temperature {evaluation['temperature']:g}"
+        + ("" if evaluation["top_k"] is None else f", top {evaluation['top_k']}"),
+        "commit": result["commit"] or "not known",
+        "hardware": f"{result['hardware']} ({result['device']}, {result['precision']})",
+        "versions": f"Python {result['python']}, PyTorch {result['torch']}",
+        "time": f"{result['seconds']['total']:.0f} seconds",
+    }
+    return Table(("", ""), list(rows.items()))
+
+
+_OF_DATA = ("name", "image_size", "max_shapes", "background", "num_train", "num_val", "num_test", "seed", "path")
+
+
+def _say(section: Section, found: Mapping[str, Any], seconds: float) -> None:
+    """One line on stdout for a section that is done."""
+    known = [
+        f"{measure.label} {measure.shown(measure.of(value))}"
+        for measure in HEADLINE
+        if (value := value_at(found, measure.path)[0]) is not None
+    ]
+    print(f"{section.title} ({seconds:.1f} s)" + (f": {', '.join(known)}" if known else ""), flush=True)

@@ -1,0 +1,488 @@
+"""What a report looks at, section by section; docs/evaluation.md defines every score.
+
+A section has a function of the subject that returns scores for JSON, and one that returns what is shown of them. To
+add one, write both in a module of `evaluation` and append it to `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..configs.errors import ConfigError
+from ..configs.schema import ReportConfig
+from ..evaluation import report
+from ..evaluation.atlas import AtlasBlock, atlas_table, codebook_atlas
+from ..evaluation.comparison import Measure
+from ..evaluation.downstream import downstream_figures, downstream_scores
+from ..evaluation.interventions import intervention_figures, intervention_scores
+from ..evaluation.prior_details import prior_details, prior_details_figures
+from ..evaluation.samples import sample_figures, sample_scores, temperature_scores
+from ..evaluation.scene_scores import reconstruction_details, segmentation_details
+from ..evaluation.semantics import semantics_figures, semantics_scores
+from ..evaluation.subject import Subject
+from ..training.autoencoder import scene_figures
+from ..utils import visualization
+from ..utils.randomness import own_randomness
+from .document import Block, Cell, Gallery, Picture, Small, Table
+from .tables import estimate, number, tables_of
+
+SCENES_SHOWN = 6  # of the test split
+SAMPLES_SHOWN = 49
+
+Scores = dict[str, Any]
+
+
+def _tables(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    """What most sections show: all their numbers as tables; those of the first entry need no heading."""
+    found: list[Block] = []
+    for place, (name, content) in enumerate(scores.items()):
+        found += tables_of(content, name.replace("_", " ") if place else "")
+    return found
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Attributes:
+        name: to leave it out or in, and its anchor on the page.
+        about: what is measured and how to read it; may hold links: [words](#section).
+        scores: (subject, config) → entries of the report's scores; what is undefined is None, and a note says why.
+        show: (subject, scores, config) → the tables and pictures of those entries.
+        judged: whether it asks the attribute network, which may have to be trained before.
+    """
+
+    name: str
+    title: str
+    about: str
+    scores: Callable[[Subject, ReportConfig], Scores]
+    show: Callable[[Subject, Scores, ReportConfig], Sequence[Block]] = _tables
+    judged: bool = False
+
+
+def _pictures(figures: Mapping[str, Figure], words: Mapping[str, str]) -> list[Block]:
+    """Figures with what stands below each; without such words a figure is described by its name."""
+    return [
+        Picture(name, visualization.png(figure), words.get(name, name.replace("_", " ")), words.get(name, ""))
+        for name, figure in figures.items()
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ reconstruction
+
+
+def _reconstruction(subject: Subject, config: ReportConfig) -> Scores:
+    return {
+        "reconstruction": report.reconstruction_scores(subject.test),
+        "reconstruction_details": reconstruction_details(subject),
+    }
+
+
+def _show_reconstruction(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    pixels = subject.test_ds.images[:SCENES_SHOWN]
+    with own_randomness(subject.seed, subject.device), torch.no_grad(), subject.computing():
+        image = pixels.to(subject.device).float() / 255
+        seen = {key: value.float().cpu() for key, value in {**subject.model(image), "image": image}.items()}
+    if "recon" not in seen:
+        return _tables(subject, scores, config)
+    figure = scene_figures(seen, SCENES_SHOWN, config.dpi)["reconstructions"]
+    alt = f"{len(pixels)} scenes of the {subject.test_ds.split} split and what the model makes of them"
+    caption = f"The first scenes of the {subject.test_ds.split} split and what the model makes of them."
+    if "masks" in seen:
+        alt += ", their segmentation and the picture of each slot"
+        caption += " Below: who owns each pixel, and what each slot paints where it is seen."
+    shown = Picture("reconstructions", visualization.png(figure), alt, caption)
+    return [*_tables(subject, scores, config), shown]
+
+
+# -------------------------------------------------------------------------------------------------- segmentation
+
+
+def _segmentation(subject: Subject, config: ReportConfig) -> Scores:
+    if not subject.has_objects:
+        subject.notes.append(f"segmentation: {report.why_no_objects(subject)}")
+        return {"segmentation": None, "segmentation_details": None}
+    scores = report.segmentation_scores(subject.test, subject.notes)
+    before = list(subject.notes)
+    details = segmentation_details(subject)
+    subject.notes[:] = before  # it says again what was said
+    return {"segmentation": scores, "segmentation_details": details}
+
+
+# --------------------------------------------------------------------------------------------------------- codes
+
+
+def _codes(subject: Subject, config: ReportConfig) -> Scores:
+    names = ("readout", "blocks", "codebooks", "arrays")
+    if not subject.has_objects:
+        subject.notes.append(f"codes: {report.why_no_objects(subject)}")
+        return dict.fromkeys(names)
+    size = subject.model.codebook_size
+    return report.code_scores(subject.fit, subject.test, size, subject.seed, subject.notes)
+
+
+def _show_codes(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    numbers = {name: value for name, value in scores.items() if name != "arrays"}
+    shown, arrays = _tables(subject, numbers, config), scores["arrays"] or {}
+    if arrays.get("block_factor") is not None:
+        values = [[float("nan") if value is None else value for value in row] for row in arrays["block_factor"]]
+        figure = visualization.block_factor_matrix(torch.tensor(values), arrays["factors"], dpi=config.dpi)
+        words = "; ".join(
+            f"{name}: block {max(range(len(values)), key=lambda block: _or_zero(values[block][column])) + 1}"
+            for column, name in enumerate(arrays["factors"])
+        )
+        alt = f"Heat-map of the information that each block carries about each factor. Most informative: {words}"
+        caption = (
+            "The share of a factor's information that a block's code alone carries, above what a permutation of the "
+            "objects seems to carry. One dark field in a column and one in a row: the block stands for that factor."
+        )
+        shown.append(Picture("block_factor", visualization.png(figure), alt, caption))
+    if arrays.get("code_counts") is not None:
+        title = f"How often the objects of the {subject.test_ds.split} split use each code"
+        figure = visualization.codebook_use(torch.tensor(arrays["code_counts"]), title=title, dpi=config.dpi)
+        alt = "For each block, the share of objects that use each of its codes, from the most to the least used"
+        shown.append(Picture("codebook_use", visualization.png(figure), alt))
+    return shown
+
+
+def _or_zero(value: float) -> float:
+    return value if value == value else 0.0  # NaN: a constant factor
+
+
+# ----------------------------------------------------------------------------------------------------- semantics
+
+
+def _semantics(subject: Subject, config: ReportConfig) -> Scores:
+    return {"semantics": semantics_scores(subject)}
+
+
+def _show_semantics(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    found = scores["semantics"]
+    dci = {
+        "code indices": found["dci_codes"],
+        "code vectors": found["dci_vectors"],
+    }
+    names = ("disentanglement", "completeness", "informativeness")
+    rows = [[of, *(number(each[name]) for name in names)] for of, each in dci.items() if each is not None]
+    shown: list[Block] = [Table(["DCI of", *names], rows)] if rows else []
+    for of, each in dci.items():
+        if each is not None:
+            known = {name: value for name, value in each["accuracy"].items() if value is not None}
+            shown += tables_of(known, f"What trees read from {of}")
+    if found["purity"] is not None:
+        shown += tables_of(found["purity"]["best"], "Purity: objects with the majority value of their code")
+    return [*shown, *_pictures(semantics_figures(subject, found), _SEMANTICS)]
+
+
+_SEMANTICS = {
+    "purity": "How many objects of the scored split have the value that most objects with their code have.",
+    "dci_codes": "How much the trees that read a factor look at each block, from the indices of the codes.",
+    "dci_vectors": "The same from the vectors that the codes stand for.",
+}
+
+
+# ------------------------------------------------------------------------------------------------- interventions
+
+
+def _interventions(subject: Subject, config: ReportConfig) -> Scores:
+    return {"interventions": intervention_scores(subject)}
+
+
+def _show_interventions(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    found = scores["interventions"]
+    head = ["", "edits", "intended value read", "anything else changed", "well-formed", "pixels changed outside"]
+
+    def row(name: str, counts: Mapping[str, Any]) -> list[Cell | str]:
+        shares = [estimate(counts[key]) for key in ("intended", "changed", "well_formed")]
+        return [name, number(counts["intended"]["n"]), *shares, estimate(counts["outside"])]
+
+    kinds = {"none": "no edit", "edit": "one code edited", "random": "a random block instead", "swap": "swapped"}
+    shown: list[Block] = [Table(head, [row(words, found["pooled"][kind]) for kind, words in kinds.items()])]
+    edited = {name: each for name, each in found["factors"].items() if each is not None}
+    if edited:
+        rows = [row(f"{name} (block {each['block'] + 1})", each["edit"]) for name, each in edited.items()]
+        shown.append(Table(head, rows, "One code edited, by the factor that it should change"))
+    caption = "One object of each scene (marked) is given another code of one block; all else is left as it was."
+    return [*shown, *_pictures(intervention_figures(subject), {"interventions": caption})]
+
+
+# --------------------------------------------------------------------------------------------------------- atlas
+
+
+def _atlas(subject: Subject, config: ReportConfig) -> Scores:
+    return {"atlas": codebook_atlas(subject)}
+
+
+def _show_atlas(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    """A gallery of each block; what is kept in the scores loses its pictures here."""
+    atlas: list[AtlasBlock] = scores["atlas"]
+    scores["atlas"] = atlas_table(atlas)
+    head = ["", "says most about", "information", "codes in use", "perplexity"]
+    rows = [
+        [
+            f"block {block.block + 1}",
+            block.factor or "–",
+            number(block.information[block.factor] if block.factor else None),
+            f"{block.used:,}",
+            number(block.perplexity),
+        ]
+        for block in atlas
+    ]
+    return [Table(head, rows), *(_gallery(block) for block in atlas)]
+
+
+def _gallery(block: AtlasBlock) -> Gallery:
+    typical = [Small(_png(pixels), "a typical object, not edited") for pixels in block.typical]
+    rows: list[tuple[str, list[list[Small]]]] = [("two typical objects as they are", [typical])]
+    for code in block.codes:
+        value = "" if code.value is None else f"{code.value}, {100 * (code.purity or 0):.0f} % pure, "
+        label = f"code {code.code}: {value}{100 * code.share:.1f} % of objects"
+        exemplars = [Small(_png(pixels), f"an object with code {code.code}") for pixels in code.exemplars]
+        decoded = [Small(_png(pixels), f"a typical object given code {code.code}") for pixels in code.decoded]
+        rows.append((label, [exemplars, decoded]))
+    about = f", which says most about {block.factor}" if block.factor else ""
+    return Gallery(rows, f"The codes of block {block.block + 1}{about}", folded=True)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """(H, W, 3) as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------------- downstream
+
+
+def _downstream(subject: Subject, config: ReportConfig) -> Scores:
+    return {"downstream": downstream_scores(subject)}
+
+
+def _show_downstream(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    figures = downstream_figures(subject, scores["downstream"])
+    caption = "Right answers on examples of the kind that the head was fitted to, and on values that it never met."
+    return [*_tables(subject, scores, config), *_pictures(figures, {"downstream": caption})]
+
+
+# --------------------------------------------------------------------------------------------------------- prior
+
+
+def _prior(subject: Subject, config: ReportConfig) -> Scores:
+    scores = report.prior_scores(subject)
+    return {"prior": scores, "prior_details": None if scores is None else prior_details(subject)}
+
+
+def _show_prior(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    shown = _tables(subject, scores, config)
+    if scores["prior_details"] is None:
+        return shown
+    return [*shown, *_pictures(prior_details_figures(subject, scores["prior_details"]), _PRIOR)]
+
+
+_PRIOR = {
+    "reliability": "How often a code comes true that the prior gives a probability: on the diagonal it is calibrated.",
+    "completions": "Scenes of which half of the objects are kept, and what the prior writes for the rest.",
+}
+
+
+# ---------------------------------------------------------------------------------------------------- generation
+
+
+def _generation(subject: Subject, config: ReportConfig) -> Scores:
+    scores = report.generation_scores(subject, config.num_generated, config.temperature, config.top_k)
+    settings = (config.temperature, config.top_k)
+    more = temperatures = None
+    if scores is not None or config.inception is not None:
+        more = sample_scores(subject, config.num_generated, *settings, config.inception)
+        temperatures = temperature_scores(subject, max(1, config.num_generated // 4), top_k=config.top_k)
+    return {"generation": scores, "samples": more, "temperatures": temperatures}
+
+
+def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    shown = _tables(subject, scores, config)
+    if not subject.model.has_codes:
+        return shown
+    _, images = subject.scenes_drawn(min(SAMPLES_SHOWN, config.num_generated), config.temperature, config.top_k)
+    source = "random codes, for there is no prior" if subject.model.prior is None else "the prior"
+    title = f"Scenes drawn from {source}, temperature {config.temperature:g}"
+    figure = visualization.sample_sheet(images, title, num_samples=SAMPLES_SHOWN, dpi=config.dpi)
+    alt = f"{len(images)} scenes drawn from {source}"
+    shown.append(Picture("samples", visualization.png(figure), alt, "Drawn in one go; none was left out."))
+    if scores["samples"] is None:
+        return shown
+    return [*shown, *_pictures(sample_figures(subject, scores["samples"], top_k=config.top_k), _SAMPLES)]
+
+
+_SAMPLES = {
+    "distributions": "How often each value occurs in the data and in drawn scenes.",
+    "temperatures": "The same noise at several temperatures: below 1 likelier and more alike, above 1 more varied.",
+}
+
+
+def _judge(subject: Subject, config: ReportConfig) -> Scores:
+    return {"attribute_network": subject.network_report}
+
+
+SECTIONS = (
+    Section(
+        "reconstruction",
+        "Reconstruction",
+        "How far the picture that is painted from the codes is from the one that was seen. MSE: mean squared error of "
+        "pixels in [0, 1], lower is better; PSNR: the same in decibels, higher is better; well-formed: the share that "
+        "[the judge](#judge) takes for clean scenes.",
+        _reconstruction,
+        _show_reconstruction,
+        judged=True,
+    ),
+    Section(
+        "segmentation",
+        "Segmentation",
+        "Whether each slot owns one object. FG-ARI compares true objects and slots on the pixels of objects: 1 is the "
+        "same partition, 0 is chance. mIoU is the overlap of each object with the slot matched to it, background "
+        "included, so a slot that also paints some background loses here only.",
+        _segmentation,
+    ),
+    Section(
+        "codes",
+        "What the codes mean",
+        "Of every object that a slot holds. Readout: how well a small network, fitted on train scenes, reads a factor "
+        "from the slot's code vectors (accuracy beside that of always guessing the most frequent class, or R²). "
+        "Blocks: how much of a factor's information the index of one code alone tells, 0 is chance and 1 everything. "
+        "Codebooks: how many of the codes are used.",
+        _codes,
+        _show_codes,
+    ),
+    Section(
+        "semantics",
+        "Blocks and factors",
+        "Whether one block stands for one factor (disentanglement), one factor for one block (completeness), and how "
+        "well both are read from it (informativeness), all from 0 to 1; and, simpler, how pure the codes are: the "
+        "share of objects with the value that most objects of their code have. Fitted on train scenes, counted on the "
+        "scored split.",
+        _semantics,
+        _show_semantics,
+    ),
+    Section(
+        "interventions",
+        "Edits",
+        "One code of one object is changed to one that stands for another value; the scene is decoded and "
+        "[the judge](#judge) reads it again. How often is the intended value read, and how often did anything else "
+        "change? No edit shows what reading errors alone make; a random block shows what any change makes.",
+        _interventions,
+        _show_interventions,
+        judged=True,
+    ),
+    Section(
+        "atlas",
+        "Atlas of the codes",
+        "What the codes in use look like. In each row, left: objects of the scored split with this code; right: two "
+        "typical objects that were given it, decoded. Where a block stands for a place, whole scenes are shown, all "
+        "but the object dimmed.",
+        _atlas,
+        _show_atlas,
+    ),
+    Section(
+        "downstream",
+        "Tasks downstream",
+        "Whether a small head learns a task of the paper from these representations as they are: which object is the "
+        "odd one out (2D Sprites), or whether two objects share a property (CLEVR-like scenes); on values that it was "
+        "fitted to, and on values that it never met. The head of permuted answers must be at chance.",
+        _downstream,
+        _show_downstream,
+    ),
+    Section(
+        "prior",
+        "The prior",
+        "What the prior pays, in bits a code, to write down scenes of the test split: less is better, and without a "
+        "prior it would be the logarithm of the codebook's size. In random slot order it must be worse, because the "
+        "prior learned one order. Calibration: whether codes come true as often as the prior expects. Conditions and "
+        "completions: scenes drawn to hold what is asked for.",
+        _prior,
+        _show_prior,
+        judged=True,
+    ),
+    Section(
+        "generation",
+        "Generated scenes",
+        "The share of scenes drawn from the prior in which [the judge](#judge) finds as many clean objects as the data "
+        "allows, and nothing malformed; how many of them are new, and how near they are to the data. Each number is "
+        "beside that of true scenes read by the same eyes.",
+        _generation,
+        _show_generation,
+        judged=True,
+    ),
+    Section(
+        "judge",
+        "The judge and its errors",
+        "The attribute network that judges generated scenes learned from true scenes only, whole and spoilt. "
+        "false reject: true scenes that it takes for malformed; false accept: spoilt scenes that it takes for "
+        "well-formed. [The share of well-formed scenes](#generation) is to be read beside these.",
+        _judge,
+        judged=True,
+    ),
+)
+
+# The numbers that a report begins with, and that comparisons look at first. One that a report lacks is left out.
+HEADLINE = (
+    Measure("FG-ARI", ("segmentation_details", "decoder", "fg_ari", "mean")),
+    Measure("ARI", ("segmentation_details", "decoder", "ari", "mean")),
+    Measure("mIoU", ("segmentation_details", "decoder", "miou", "mean")),
+    Measure("mBO", ("segmentation_details", "decoder", "mbo", "mean")),
+    Measure("MSE × 1000", ("reconstruction_details", "mse", "mean"), 1000, 2, higher_is_better=False),
+    Measure("PSNR, dB", ("reconstruction_details", "psnr", "mean"), digits=1),
+    Measure("SSIM", ("reconstruction_details", "ssim", "mean")),
+    Measure("colour read, %", ("readout", "colour", "accuracy"), 100, 1),
+    Measure("shape read, %", ("readout", "shape", "accuracy"), 100, 1),
+    Measure("x read, R²", ("readout", "x", "r2")),
+    Measure("y read, R²", ("readout", "y", "r2")),
+    Measure("best block's information on colour", ("blocks", "colour", "value")),
+    Measure("best block's information on x", ("blocks", "x", "value")),
+    Measure("best block's information on y", ("blocks", "y", "value")),
+    Measure("codes used, least of all blocks, %", ("codebooks", "share_used_min"), 100, 1),
+    Measure("disentanglement (DCI of codes)", ("semantics", "dci_codes", "disentanglement")),
+    Measure("completeness (DCI of codes)", ("semantics", "dci_codes", "completeness")),
+    Measure("informativeness (DCI of codes)", ("semantics", "dci_codes", "informativeness")),
+    Measure("edits: intended value read, %", ("interventions", "pooled", "edit", "intended", "share"), 100, 1),
+    Measure("edits: anything else changed, %", ("interventions", "pooled", "edit", "changed", "share"), 100, 1, False),
+    Measure("task from code vectors, as fitted, %", ("downstream", "representations", "vectors", "in", "mean"), 100, 1),
+    Measure("… on values not met before, %", ("downstream", "representations", "vectors", "out", "mean"), 100, 1),
+    Measure("prior, bits a code", ("prior", "canonical"), digits=2, higher_is_better=False),
+    Measure("well-formed samples, %", ("generation", "share"), 100, 1),
+    Measure("… that obey the rule of the data, %", ("generation", "obeys_rule", "share"), 100, 1),
+    Measure("new scenes among them (placed), %", ("samples", "novelty", "placed", "share"), 100, 1, None),
+    Measure("Fréchet distance, attribute network", ("samples", "frechet_attribute", "drawn"), 1, 3, False),
+)
+
+
+def chosen(names: Sequence[str] | None) -> list[Section]:
+    """The sections of these names, in the order of the report; all of them for None.
+
+    Raises:
+        ConfigError: a name that is not one of them, or none at all.
+    """
+    known = [section.name for section in SECTIONS]
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"sections has {name}, which is unknown; choose from: {', '.join(known)}")
+    if names is not None and not names:
+        raise ConfigError(f"sections=[] leaves nothing to look at; choose from: {', '.join(known)}")
+    return [section for section in SECTIONS if names is None or section.name in names]
+
+
+def value_at(scores: Mapping[str, Any], path: Sequence[str]) -> tuple[float | None, Mapping[str, Any] | None]:
+    """The number at `path` in nested scores and the estimate that it belongs to, if it is one's share or mean."""
+    value: Any = scores
+    parent: Any = None
+    for key in path:
+        parent, value = value, value.get(key) if isinstance(value, Mapping) else None
+    owner = parent if path[-1] in ("share", "mean") and isinstance(parent, Mapping) else None
+    return value, owner

@@ -1,0 +1,102 @@
+"""Two groups of two seeds, compared by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from src.reporting.comparison import compare_reports, group_names, grouped, interval_of_mean
+from src.reporting.html_page import as_html
+from src.reporting.markdown import as_markdown
+
+from .test_html_page import assert_self_contained
+
+
+def result(name: str, seed: int | None, ari: float | None, share: float, **config: Any) -> dict[str, Any]:
+    settings = {} if seed is None else {"seed": seed, "model": {"num_slots": 5, **config}}
+    return {
+        "name": name,
+        "seed": seed,
+        "checkpoint": "best_model.pth",
+        "commit": "0123456789abcdef",
+        "split": "test",
+        "seconds": {"total": 3.0},
+        "data": {"name": "shapes"},
+        "config": settings,
+        "notes": [f"segmentation: {name}"],
+        "scores": {
+            "segmentation": {"of": {"deeper": 1}},
+            "segmentation_details": {"decoder": {"fg_ari": {"mean": ari, "low": 0.8, "high": 1.0, "n": 9}}},
+            "generation": {"share": share, "low": share - 0.1, "high": share + 0.1},
+            "attribute_network": {"steps": 2000},
+        },
+    }
+
+
+RUNS = [
+    result("full_seed_0", 0, 0.90, 0.8),
+    result("full_seed_1", 1, 0.94, 0.9),
+    result("small_seed_1", 1, 0.90, 0.7, num_slots=3),
+    result("small_seed_0", 0, 0.84, 0.5, num_slots=3),
+]
+
+
+def test_runs_that_differ_in_their_seed_only_are_one_group() -> None:
+    configs = [run["config"] for run in RUNS]
+    assert grouped(configs) == [[0, 1], [2, 3]]
+    elsewhere = {**configs[1], "log_dir": "there", "device": "cuda", "seed": 7}
+    assert grouped([configs[0], elsewhere]) == [[0, 1]]
+    assert grouped([{}, {}]) == [[0], [1]]  # nobody knows
+
+
+def test_groups_are_called_what_tells_them_apart() -> None:
+    groups = [[0, 1], [2, 3]]
+    assert group_names(RUNS, groups) == ["full", "small"]
+    alike = [{**run, "name": f"seed_{run['seed']}"} for run in RUNS]
+    assert group_names(alike, groups) == ["as given", "num_slots=3"]
+
+
+def test_differences_are_paired_by_seed_whatever_their_order() -> None:
+    content, page = compare_reports(RUNS)
+    own = content["headline"]["FG-ARI"]
+    assert own["full"]["mean"] == pytest.approx(0.92) and own["small"]["mean"] == pytest.approx(0.87)
+    assert own["full"]["std"] == pytest.approx(0.0282843, abs=1e-6)
+    assert own["small"]["values"] == {"1": 0.90, "0": 0.84}
+    difference = own["small"]["difference"]  # 0.84 - 0.90 and 0.90 - 0.94
+    assert difference["mean"] == pytest.approx(-0.05) and difference["n"] == 2
+    assert difference["low"] == pytest.approx(-0.06) and difference["high"] == pytest.approx(-0.04)
+    assert own["full"]["difference"] is None
+    assert content["headline"]["well-formed samples, %"]["full"]["mean"] == pytest.approx(85)
+    assert content["numbers"]["segmentation.of.deeper"]["small"]["mean"] == 1
+    assert not any(name.startswith("attribute_network") for name in content["numbers"])
+    text = as_markdown(page)
+    assert "| FG-ARI | 0.920 ± 0.028 | 0.870 ± 0.042 |" in text
+    assert "| FG-ARI | -0.050 [-0.060, -0.040], d = -3.5 |" in text
+    assert "full_seed_0: segmentation: full_seed_0" in text
+    assert_self_contained(as_html(page))
+
+
+def test_seeds_of_one_setting_get_a_column_each() -> None:
+    content, page = compare_reports(RUNS[:2])
+    text = as_markdown(page)
+    # t(0.975, 1) = 12.706, standard error 0.02
+    assert "| FG-ARI | 0.900 | 0.940 | 0.920 ± 0.028 | 0.666–1.174 |" in text
+    assert list(content["groups"]) == ["full"] and "Differences" not in text
+    assert interval_of_mean([1.0]) == (None, None)
+    assert interval_of_mean([0.90, 0.94]) == pytest.approx((0.92 - 12.7062 * 0.02, 0.92 + 12.7062 * 0.02), abs=1e-4)
+
+
+def test_groups_without_common_seeds_or_scores_have_no_differences() -> None:
+    content, page = compare_reports([RUNS[0], result("small_seed_5", 5, None, 0.5, num_slots=3)])
+    small = content["headline"]["FG-ARI"]["small"]
+    assert small["mean"] is None and small["difference"] is None
+    assert content["headline"]["well-formed samples, %"]["small"]["difference"] is None
+    assert "| FG-ARI | – |" in as_markdown(page)
+
+
+def test_converted_checkpoints_have_no_seed_and_are_groups_of_their_own() -> None:
+    content, page = compare_reports([result("one", None, 0.5, 0.5), result("two", None, 0.6, 0.5)])
+    assert list(content["groups"]) == ["one", "two"]
+    assert content["headline"]["FG-ARI"]["two"]["values"] == {"run 1": 0.6}
+    assert_self_contained(as_html(page))

@@ -1,0 +1,134 @@
+"""The page is whole, needs nothing else, and nothing in a name or a note becomes more than text."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html.parser import HTMLParser
+
+import numpy as np
+from PIL import Image
+
+from src.reporting.document import Cell, Document, Gallery, Part, Picture, Small, Table
+from src.reporting.html_page import as_html
+from src.reporting.markdown import as_markdown
+
+EVIL = '<script>alert("x")</script>\'&'
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+def picture_file(width: int = 4, height: int = 2) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3), 128, np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every tag is closed in order, and what it refers to is collected."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def every(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def assert_self_contained(text: str) -> Page:
+    """Nothing is fetched, nothing is run, every link leads to a part of the page, every picture has words."""
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
+    anchors = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert len(anchors) == sum("id" in attributes for _, attributes in page.tags)
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "srcset", "action"):
+            value = attributes.get(name) or ""
+            assert not value or value.startswith("data:image/png;base64,") or value[1:] in anchors, value
+    for image in page.every("img"):
+        assert image["alt"] and base64.b64decode(str(image["src"]).partition(",")[2]).startswith(b"\x89PNG")
+    assert "url(" not in text and "@import" not in text and "http:" not in text and "https:" not in text
+    return page
+
+
+def whole_document(words: str = "plain") -> Document:
+    table = Table(("", words, "of"), [[words, Cell("0.5", "0.4–0.6", (0.5, 0.4, 0.6)), words], ["b", "1", ""]], words)
+    rows = [(words, [[Small(picture_file(), words)], [Small(picture_file(8, 8), words)]])]
+    galleries = [Gallery(rows, words), Gallery(rows, words, folded=True)]
+    blocks = [words, table, Picture("shown", picture_file(), words, words), *galleries]
+    return Document(
+        title=words,
+        subtitle=words,
+        headline=[table],
+        parts=[Part("first", words, f"see [the other](#second) {words}", blocks), Part("second", words, words)],
+        notes=[words],
+        made=Table(("", ""), [[words, words]]),
+        settings=words,
+    )
+
+
+def test_the_page_is_whole_and_self_contained() -> None:
+    page = assert_self_contained(as_html(whole_document()))
+    assert {"#summary", "#first", "#second", "#notes", "#made"} <= {link["href"] for link in page.every("a")}
+    assert any(meta.get("name") == "viewport" for meta in page.every("meta"))
+    assert len(page.every("img")) == 5 and page.every("html")[0]["lang"] == "en"
+
+
+def test_text_stays_text() -> None:
+    text = as_html(whole_document(EVIL))
+    page = assert_self_contained(text)
+    assert page.text.count(EVIL) > 10  # seen as it was written
+    assert "<script" not in text
+    markdown = as_markdown(whole_document(EVIL))
+    assert "<script" not in markdown and "see [the other](#second)" in markdown
+    assert "](x)" not in as_markdown(whole_document("[a](x)"))
+
+
+def test_links_to_parts_that_are_not_there_are_plain_words() -> None:
+    document = Document("title", "", [], [Part("one", "One", "see [the judge](#judge) and [one](#one)")])
+    page = assert_self_contained(as_html(document))
+    assert "see the judge and one" in page.text and [link["href"] for link in page.every("a")].count("#one") == 2
+    assert "see the judge and [one](#one)" in as_markdown(document)
+
+
+def test_small_pictures_are_enlarged_by_whole_numbers() -> None:
+    crops = [image for image in assert_self_contained(as_html(whole_document())).every("img") if "pixels" in str(image)]
+    assert [(image["width"], image["height"]) for image in crops] == 2 * [("64", "32"), ("64", "64")]
+
+
+def test_a_column_with_intervals_has_one_head_over_all_its_parts() -> None:
+    page = Page(as_html(whole_document()))
+    heads = [head.get("colspan") for head in page.every("th") if head.get("scope") == "col"][:3]
+    assert heads == [None, "3", None]
+
+
+def test_dark_mode_and_small_screens_are_thought_of() -> None:
+    text = as_html(whole_document())
+    assert "prefers-color-scheme: dark" in text and "max-width: 40rem" in text and "image-rendering: pixelated" in text
+
+
+def test_markdown_has_the_tables_and_names_the_pictures() -> None:
+    text = as_markdown(whole_document())
+    assert "| plain | 0.5 (0.4–0.6) | plain |" in text and "![plain](shown.png)" in text
+    assert '<a id="second"></a>' in text and "- plain" in text
+    assert "\\|" in as_markdown(Document("a | b", "", [Table(("", "x|y"), [["1", "2"]])], []))
