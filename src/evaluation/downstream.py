@@ -33,7 +33,7 @@ ODD_ONE_OUT, PROPERTY_COMPARISON = "odd_one_out", "property_comparison"
 FIT_SCENES, TEST_SCENES = 10_000, 2_000  # of the train and of the test split; less where there are fewer
 SEEDS = 3  # heads
 STEPS, BATCH = 800, 128
-LEARNING_RATE, WARMUP = 3e-3, 0.1
+LEARNING_RATE, READER_RATE, WARMUP = 3e-3, 5e-2, 0.1  # of the head, of the vectors learned for indices
 WEIGHT_DECAY = 1e-2
 CODE_WIDTH = 32  # of the vectors learned for indices
 FEWEST = 20  # examples, to fit or to test
@@ -242,9 +242,10 @@ def fit_head(
             reader = Embedded(contents.shape[-1], codebook_size, CODE_WIDTH)
         questions = 1 if examples.asked is None else int(examples.asked.max()) + 1
         head = SamenessHead(reader, contents.shape[1], questions, part.tokens.placed).to(device).train()
-        optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+        groups = [{"params": list(reader.parameters())}, {"params": list(head.without_contents())}]
+        optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, LEARNING_RATE, total_steps=STEPS, pct_start=WARMUP, cycle_momentum=False
+            optimiser, [READER_RATE, LEARNING_RATE], total_steps=STEPS, pct_start=WARMUP, cycle_momentum=False
         )
         with progress_bar(f"{name}, head {seed}", STEPS, enabled=progress) as bar:
             for _ in range(STEPS):

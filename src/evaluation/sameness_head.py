@@ -11,6 +11,8 @@ Legend: B scenes, T tokens of a scene, X width of what a token holds, E width of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -85,6 +87,10 @@ class SamenessHead(nn.Module):
         self.roles = nn.Parameter(0.5 * torch.randn(REFERENCES, STREAM))
         self.layers = nn.ModuleList(_SamenessLayer(width) for _ in range(LAYERS))
         self.to_score = nn.Sequential(nn.LayerNorm(STREAM), nn.Linear(STREAM, 1))
+
+    def without_contents(self) -> Iterator[nn.Parameter]:
+        """The weights but for those of `contents`."""
+        return (weights for name, weights in self.named_parameters() if not name.startswith("contents."))
 
     def forward(self, tokens: Tensor, marked: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
         """Tokens as `contents` reads them, (B, T, ...), marked (B, T) bool and asked (B,) int64 → scores (B, T)."""

@@ -12,6 +12,8 @@ from src.evaluation.passes import Pass
 from src.models.svq_model import SVQ
 
 NAMES = {"colour": ("red", "green", "blue"), "shape": ("circle", "square")}
+OF_SCENES = ("mse", "psnr", "ssim", "ari", "full_ari", "iou", "best_overlap")
+OF_SCENES += ("ari_attention", "full_ari_attention", "iou_attention", "best_overlap_attention")
 NOTHING = 7  # the code of slots without an object
 
 
@@ -38,7 +40,7 @@ def scenes(aligned: bool, count: int = 150, colours: int = 3) -> Pass:
     nothing = torch.zeros(count)
     return Pass(
         codes=torch.from_numpy(whole),
-        **dict.fromkeys(("mse", "psnr", "ari", "ari_attention", "iou"), nothing),
+        **dict.fromkeys(OF_SCENES, nothing),
         judged=None,
         vectors=np.zeros((2 * count, 24), np.float32),
         object_codes=codes,

@@ -55,6 +55,7 @@ def odd_part(subset: str, split: str, count: int, contents: dict[str, Tensor] | 
     return Part(dataset, Tokens(contents, holders, placed=False), Examples(torch.arange(count), holders, odd))
 
 
+@pytest.mark.slow
 def test_perfect_vectors_solve_odd_one_out_for_values_never_met() -> None:
     fit, near, far = odd_part("in", "train", 1500), odd_part("in", "test", 200), odd_part("out", "test", 200)
     head = fit_head(fit, "vectors", 0)
@@ -65,6 +66,7 @@ def test_perfect_vectors_solve_odd_one_out_for_values_never_met() -> None:
         assert answers_right(control, "vectors", part)[1].mean() == pytest.approx(0.25, abs=0.06)
 
 
+@pytest.mark.slow
 def test_noise_solves_nothing() -> None:
     generator = torch.Generator().manual_seed(1)
     fit, near = (
@@ -107,6 +109,7 @@ def comparison_part(dataset: SceneDataset, held_out: bool) -> Part:
     return Part(dataset, tokens, Examples(asked.scene, marked, asked.same, asked.asked))
 
 
+@pytest.mark.slow
 def test_perfect_vectors_compare_properties(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downstream, "STEPS", 400)
     train, test = ShapesDataset(1500, 32), ShapesDataset(400, 32, split="test")
