@@ -383,7 +383,7 @@ def _examples(
         edits: list[Edit] = []
         for handle in handles:
             drawn = [make_edits(scene, k, handle, tolerance, rng) for _ in range(tries)]
-            by_value = {edits[1].low: edits[1] for edits in drawn if edits is not None}
+            by_value = {edits[0].low: edits[0] for edits in drawn if edits is not None}
             edits += [by_value[low] for low in sorted(by_value)[:: max(1, len(by_value) - 1)][:2]]
         if edits and len(edits) == 2 * len(handles):
             return edits
