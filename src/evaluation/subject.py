@@ -61,6 +61,7 @@ class Subject:
     progress: bool = True
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    _drawn: dict[tuple[int, float, int | None], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     def computing(self) -> AbstractContextManager:
         """The context to run the model in."""
@@ -79,11 +80,15 @@ class Subject:
         return self.test_ds.has_ground_truth and self.test.vectors.shape[1] > 0
 
     def scenes_drawn(self, count: int, temperature: float = 1.0, top_k: int | None = None) -> tuple[Tensor, Tensor]:
-        """`count` new scenes: codes (count, N, M) and images (count, 3, H, W) in [0, 1]; see `draw_scenes`."""
-        with self.computing():
-            return draw_scenes(
-                self.model, count, temperature, top_k, self.seed, batch_size=GENERATE_BATCH, progress=self.progress
-            )
+        """`count` new scenes: codes (count, N, M) and images (count, 3, H, W) in [0, 1]; see `draw_scenes`. The same
+        ones whoever asks, and drawn once."""
+        asked = (count, temperature, top_k)
+        if asked not in self._drawn:
+            with self.computing():
+                self._drawn[asked] = draw_scenes(
+                    self.model, count, temperature, top_k, self.seed, batch_size=GENERATE_BATCH, progress=self.progress
+                )
+        return self._drawn[asked]
 
 
 def look_at(

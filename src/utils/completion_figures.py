@@ -10,31 +10,31 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .visualization import _STYLE, FONT_SIZE, _chart, _picture_grid, _pixels
+from .visualization import FONT_SIZE, STYLE, chart, picture_grid, unit_pixels
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def slot_sheet(picture: Tensor, parts: Tensor, title: str = "What each slot holds", *, dpi: int = 150) -> Figure:
     """A picture (C, H, W) and under it each of its N slots' parts (N, C, H, W) with its number, from 0; in [0, 1]."""
-    rows = _pixels("parts", parts)
+    rows = unit_pixels("parts", parts)
     labels = ["picture", *(f"slot {n}" for n in range(len(rows)))]
-    pictures = [_pixels("picture", picture[None]), *(row[None] for row in rows)]
-    return _picture_grid(pictures, dpi, title, row_labels=labels)
+    pictures = [unit_pixels("picture", picture[None]), *(row[None] for row in rows)]
+    return picture_grid(pictures, dpi, title, row_labels=labels)
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def completions_grid(
     scenes: Tensor, given: Tensor, completed: Tensor, title: str = "Scenes completed by the prior", *, dpi: int = 150
 ) -> Figure:
     """One row a scene: the scene (B, C, H, W), what is given of it (B, C, H, W), its completions (B, A, C, H, W)."""
-    whole, kept = _pixels("scenes", scenes), _pixels("given", given)
-    others = _pixels("completed", completed.flatten(0, 1)).reshape(*completed.shape[:2], *whole.shape[1:])
+    whole, kept = unit_pixels("scenes", scenes), unit_pixels("given", given)
+    others = unit_pixels("completed", completed.flatten(0, 1)).reshape(*completed.shape[:2], *whole.shape[1:])
     across = [np.stack([whole[row], kept[row], *others[row]]) for row in range(len(whole))]
     words = f"{title}: the scene, what is given of it, {completed.shape[1]} completions"
-    return _picture_grid(across, dpi, words)
+    return picture_grid(across, dpi, words)
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def reliability(
     blocks: Sequence[Mapping[str, Any]],
     title: str = "How often the likeliest code is the right one",
@@ -53,7 +53,7 @@ def reliability(
         raise ValueError("blocks was empty but expected at least one block")
     columns = min(4, len(blocks))
     rows = -(-len(blocks) // columns)
-    figure = _chart(2.4 * columns + 0.4, 2.4 * rows + 0.8, title, dpi)
+    figure = chart(2.4 * columns + 0.4, 2.4 * rows + 0.8, title, dpi)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for panel in panels.flat[len(blocks) :]:
         panel.set_axis_off()

@@ -43,7 +43,7 @@ MARK = "#ff8c1a"  # of boxes around objects; no object of the toys has it
 Box = tuple[float, float, float]  # x, y and half the width of a square, fractions of the image, y down
 
 # The user's own matplotlib style (a dark notebook, say) must not decide whether the text can be read.
-_STYLE = [
+STYLE = [
     "default",
     {
         "figure.facecolor": GROUND,
@@ -61,7 +61,7 @@ _STYLE = [
 # ------------------------------------------------------------------------------------------------ pictures
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def reconstruction_grid(
     images: Tensor,
     recons: Tensor,
@@ -87,25 +87,25 @@ def reconstruction_grid(
     shape = _image_shape("images", images)
     _expect("recons", recons, shape)
     shown = _count("num_images", num_images, shape[0])
-    rows = [_pixels("images", images[:shown]), _pixels("recons", recons[:shown])]
+    rows = [unit_pixels("images", images[:shown]), unit_pixels("recons", recons[:shown])]
     labels = ["input", "reconstruction"]
     if masks is None or slot_images is None:
         if masks is not slot_images:
             raise ValueError("one of masks and slot_images was None but expected both, for a model without slots")
-        return _picture_grid(rows, dpi, title, row_labels=labels)
+        return picture_grid(rows, dpi, title, row_labels=labels)
     num_slots = _mask_slots(masks, shape)
     _expect("slot_images", slot_images, (shape[0], num_slots, *shape[1:]))
     images, masks, slot_images = (t[:shown] for t in (images, masks, slot_images))
     pictures = _unit("slot_images", slot_images) * _unit("masks", masks)  # (B, N, C, H, W)
     rows += [
-        _pixels("masks", segmentation_overlay(images, masks)),
-        *(_pixels("slot_images", pictures[:, slot]) for slot in range(num_slots)),
+        unit_pixels("masks", segmentation_overlay(images, masks)),
+        *(unit_pixels("slot_images", pictures[:, slot]) for slot in range(num_slots)),
     ]
     labels += ["segmentation", *_slot_names(num_slots)]
-    return _picture_grid(rows, dpi, title, row_labels=labels, slot_row=3)
+    return picture_grid(rows, dpi, title, row_labels=labels, slot_row=3)
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def mask_grid(
     images: Tensor,
     masks: Tensor,
@@ -130,15 +130,15 @@ def mask_grid(
     shown = _count("num_images", num_images, shape[0])
     images, masks = images[:shown], masks[:shown]
     rows = [
-        _pixels("images", images),
-        _pixels("masks", segmentation_overlay(images, masks)),
-        *(_pixels("masks", masks[:, slot]) for slot in range(num_slots)),
+        unit_pixels("images", images),
+        unit_pixels("masks", segmentation_overlay(images, masks)),
+        *(unit_pixels("masks", masks[:, slot]) for slot in range(num_slots)),
     ]
     labels = ["input", "segmentation", *_slot_names(num_slots)]
-    return _picture_grid(rows, dpi, title, row_labels=labels, slot_row=2)
+    return picture_grid(rows, dpi, title, row_labels=labels, slot_row=2)
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def sample_sheet(
     images: Tensor, title: str = "Scenes drawn from the prior", *, num_samples: int = 64, dpi: int = 150
 ) -> Figure:
@@ -153,12 +153,12 @@ def sample_sheet(
         ValueError: a shape that does not fit, an empty batch, or NaN or infinity in an image.
     """
     shown = _count("num_samples", num_samples, _image_shape("images", images)[0])
-    pixels = _pixels("images", images[:shown])
+    pixels = unit_pixels("images", images[:shown])
     columns = math.ceil(math.sqrt(shown))
-    return _picture_grid([pixels[start : start + columns] for start in range(0, shown, columns)], dpi, title)
+    return picture_grid([pixels[start : start + columns] for start in range(0, shown, columns)], dpi, title)
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def picture_rows(rows: Mapping[str, Tensor], *, title: str = "", dpi: int = 150) -> Figure:
     """Rows of images, each under its name at the left.
 
@@ -173,11 +173,11 @@ def picture_rows(rows: Mapping[str, Tensor], *, title: str = "", dpi: int = 150)
     sizes = {_image_shape(name, images)[2:] for name, images in rows.items()}
     if len(sizes) != 1:
         raise ValueError(f"rows had images of the sizes {sorted(sizes)} but expected one size, in at least one row")
-    pictures = [_pixels(name, images) for name, images in rows.items()]
-    return _picture_grid(pictures, dpi, title, row_labels=list(rows))
+    pictures = [unit_pixels(name, images) for name, images in rows.items()]
+    return picture_grid(pictures, dpi, title, row_labels=list(rows))
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def edit_grid(
     pictures: Tensor,
     labels: Sequence[Sequence[str]],
@@ -203,8 +203,8 @@ def edit_grid(
         found = {(len(given), len(row)) for row in given}
         if found != {shape} and not (name == "boxes" and not given):
             raise ValueError(f"{name} had the shapes {sorted(found)} but expected {shape}, one for each picture")
-    rows = [_pixels("pictures", row) for row in pictures]
-    return _picture_grid(rows, dpi, title, cell_labels=labels, boxes=boxes)
+    rows = [unit_pixels("pictures", row) for row in pictures]
+    return picture_grid(rows, dpi, title, cell_labels=labels, boxes=boxes)
 
 
 def segmentation_overlay(images: Tensor, masks: Tensor) -> Tensor:
@@ -231,7 +231,7 @@ def slot_colours(num_slots: int) -> list[tuple[float, float, float]]:
 # -------------------------------------------------------------------------------------------------- charts
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each code is used", dpi: int = 150) -> Figure:
     """One panel a block: its codes from the most to the least used, with perplexity and share of codes used.
 
@@ -251,7 +251,7 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
     columns = min(4, blocks)
     rows = math.ceil(blocks / columns)
     width = 2.7 * columns + 0.9
-    figure = _chart(width, 2.1 * rows + 0.9, title, dpi)
+    figure = chart(width, 2.1 * rows + 0.9, title, dpi)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for block, panel in enumerate(panels.flat):
         if block >= blocks:
@@ -276,7 +276,7 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
     return figure
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def block_factor_matrix(
     matrix: Tensor | np.ndarray,
     factor_names: Sequence[str],
@@ -307,7 +307,7 @@ def block_factor_matrix(
     cell_height = 0.38
     # M = 1 would leave the colour bar too short for its label, so the body has a least height.
     width, height = cell_width * factors + 2.1, max(cell_height * blocks, 1.9) + 1.1
-    figure = _chart(width, height, title, dpi)
+    figure = chart(width, height, title, dpi)
     axes = figure.add_subplot()
     colours = colormaps["Blues"].with_extremes(bad="#d0d0d0")
     picture = axes.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, aspect="auto")
@@ -326,7 +326,7 @@ def block_factor_matrix(
     return figure
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def distribution_bars(
     values: Mapping[str, Mapping[str, Any]],
     *,
@@ -348,7 +348,7 @@ def distribution_bars(
     longest = max(len(of_property["names"]) for of_property in values.values())
     columns = min(3, len(values))
     rows = math.ceil(len(values) / columns)
-    figure = _chart((0.28 * longest + 1.0) * columns, 2.3 * rows + 0.6, title, dpi)
+    figure = chart((0.28 * longest + 1.0) * columns, 2.3 * rows + 0.6, title, dpi)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat[len(values) :]:
         panel.set_axis_off()
@@ -366,7 +366,7 @@ def distribution_bars(
     return figure
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def variant_comparison(
     values: Mapping[str, Mapping[str, Sequence[float | None]]], *, title: str = "", dpi: int = 150
 ) -> Figure:
@@ -387,7 +387,7 @@ def variant_comparison(
     columns = min(3, len(values))
     rows = math.ceil(len(values) / columns)
     labels = _text_width("m", FONT_SIZE) * max(map(len, variants))
-    figure = _chart(2.6 * columns + labels + 0.3, (0.27 * len(variants) + 0.75) * rows + 0.5, title, dpi)
+    figure = chart(2.6 * columns + labels + 0.3, (0.27 * len(variants) + 0.75) * rows + 0.5, title, dpi)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for panel in panels.flat[len(values) :]:
         panel.set_axis_off()
@@ -412,7 +412,7 @@ def variant_comparison(
     return figure
 
 
-@style.context(_STYLE)
+@style.context(STYLE)
 def share_bars(
     shares: Mapping[str, Mapping[str, tuple[float, float, float]]],
     chance: float | None = None,
@@ -435,7 +435,7 @@ def share_bars(
     bars, colours = names[0], colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
     width = 0.8 / len(bars)
     inches = 0.55 * len(bars) * len(shares) + 0.3 * len(shares) + 2.2
-    figure = _chart(max(inches, 3.5), 2.8, title, dpi)
+    figure = chart(max(inches, 3.5), 2.8, title, dpi)
     axes = figure.add_subplot()
     for number, bar in enumerate(bars):
         triples = np.array([group[bar] for group in shares.values()], dtype=float)
@@ -474,7 +474,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     known = sorted(figure.canvas.get_supported_filetypes())
     if kind not in known:
         raise ValueError(f"cannot write {path.name}: the suffix must be one of {', '.join(known)}")
-    with draft_of(path) as draft, style.context(_STYLE):
+    with draft_of(path) as draft, style.context(STYLE):
         figure.savefig(draft, format=kind, dpi=figure.dpi)
     return path
 
@@ -482,7 +482,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 def png(figure: Figure) -> bytes:
     """``figure`` as the bytes of a PNG file, at its own resolution."""
     file = io.BytesIO()
-    with style.context(_STYLE):
+    with style.context(STYLE):
         figure.savefig(file, format="png", dpi=figure.dpi)
     return file.getvalue()
 
@@ -490,7 +490,7 @@ def png(figure: Figure) -> bytes:
 # -------------------------------------------------------------------------------------------------- layout
 
 
-def _picture_grid(
+def picture_grid(
     rows: Sequence[np.ndarray],
     dpi: int,
     title: str,
@@ -556,7 +556,7 @@ def _picture_grid(
     return figure
 
 
-def _chart(width: float, height: float, title: str, dpi: int) -> Figure:
+def chart(width: float, height: float, title: str, dpi: int) -> Figure:
     """An empty titled figure of ``width`` x ``height`` inches that gives its axes and labels their room."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
     figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
@@ -629,7 +629,7 @@ def _unit(name: str, tensor: Tensor) -> Tensor:
     return values.clamp(0, 1)
 
 
-def _pixels(name: str, images: Tensor) -> np.ndarray:
+def unit_pixels(name: str, images: Tensor) -> np.ndarray:
     """(B, C, H, W) -> (B, H, W, 3) uint8."""
     values = _unit(name, images).expand(-1, 3, -1, -1)
     return values.mul(255).round().byte().permute(0, 2, 3, 1).numpy()
