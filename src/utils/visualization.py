@@ -361,7 +361,8 @@ def distribution_bars(
             panel.bar(places + shift, 100 * np.asarray(of_property[key]), 0.4, color=colour, label=key)
         upright = max(map(len, of_property["names"])) <= 2
         panel.set_xticks(places, of_property["names"], rotation=0 if upright else 90)
-    panels.flat[0].legend(frameon=False, fontsize=FONT_SIZE - 1)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=2, frameon=False, fontsize=FONT_SIZE - 1)
     figure.supylabel("share in %", fontsize=FONT_SIZE)
     return figure
 
