@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.base import SceneDataset
-from .segmentation import ari, fg_ari, match_objects, mean_best_overlap, mean_iou, segment
+from .segmentation import compare, segment
 from .similarity import ssim
 
 SSIM_SCENES = 1000  # the first ones; it takes longer than all other scores of a scene
@@ -132,20 +132,20 @@ def _true_masks(dataset: SceneDataset, rows: slice) -> Tensor:
 def _compared(outputs: Mapping[str, Tensor], true_masks: Tensor) -> dict[str, Tensor]:
     """The slots held against the objects: scores of the B scenes, the slot (B, S) of each object (see
     `match_objects`), and the vectors (O, D) and codes (O, M) of those that some slot holds."""
-    predicted = segment(outputs["masks"].float().cpu())
-    slot = match_objects(true_masks, predicted)
+    decoder = compare(true_masks, segment(outputs["masks"].float().cpu()))
+    attention = compare(true_masks, segment(_upsampled(outputs["attention"].float().cpu(), true_masks.shape[-2:])))
+    slot = decoder.slot
     scene, k = torch.nonzero(slot >= 0, as_tuple=True)
     at = (scene, slot[scene, k])
-    attention = segment(_upsampled(outputs["attention"].float().cpu(), true_masks.shape[-2:]))
     return {
-        "ari": fg_ari(true_masks, predicted),
-        "ari_attention": fg_ari(true_masks, attention),
-        "full_ari": ari(true_masks, predicted),
-        "full_ari_attention": ari(true_masks, attention),
-        "iou": mean_iou(true_masks, predicted),
-        "iou_attention": mean_iou(true_masks, attention),
-        "best_overlap": mean_best_overlap(true_masks, predicted),
-        "best_overlap_attention": mean_best_overlap(true_masks, attention),
+        "ari": decoder.fg_ari,
+        "ari_attention": attention.fg_ari,
+        "full_ari": decoder.ari,
+        "full_ari_attention": attention.ari,
+        "iou": decoder.iou,
+        "iou_attention": attention.iou,
+        "best_overlap": decoder.best_overlap,
+        "best_overlap_attention": attention.best_overlap,
         "slot": slot,
         "vectors": outputs["quantized"].float().cpu()[at],
         **({"object_codes": outputs["codes"].cpu()[at]} if "codes" in outputs else {}),

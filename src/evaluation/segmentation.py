@@ -7,6 +7,8 @@ the data set; an object is present when at least one of its pixels is visible.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -20,6 +22,39 @@ def segment(predicted_masks: Tensor) -> Tensor:
             f"predicted masks had shape {tuple(predicted_masks.shape)} but expected (B, N, 1, H, W), one mask per slot"
         )
     return predicted_masks[:, :, 0].movedim(1, -1).contiguous().argmax(dim=-1)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """True masks against a prediction, for each of B scenes; what is in it is defined by the function of that name:
+    fg_ari, ari, iou (`mean_iou`), best_overlap (`mean_best_overlap`), all (B,) float64, and slot (`match_objects`),
+    (B, S) int64; on the CPU."""
+
+    fg_ari: Tensor
+    ari: Tensor
+    iou: Tensor
+    best_overlap: Tensor
+    slot: Tensor
+
+
+def compare(true_masks: Tensor, predicted: Tensor) -> Comparison:
+    """All scores from one count of the pixels. Arguments and errors as in `fg_ari`."""
+    table = _contingency(true_masks, predicted)
+    iou, present = _iou(table)
+    matched, count = _assign(iou), present.sum(axis=1)
+    of_slot = np.take_along_axis(iou, np.maximum(matched, 0)[..., None], axis=2)[..., 0]
+
+    def mean_of_objects(score: np.ndarray) -> Tensor:
+        total = np.where(present, score, 0.0).sum(axis=1)
+        return torch.from_numpy(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+    return Comparison(
+        fg_ari=_adjusted_rand(table[:, :-1]),
+        ari=_adjusted_rand(table),
+        iou=mean_of_objects(np.where(matched >= 0, of_slot, 0.0)),
+        best_overlap=mean_of_objects(iou.max(axis=2, initial=0.0)),
+        slot=torch.from_numpy(np.where((matched >= 0) & (of_slot > 0), matched, -1)),
+    )
 
 
 def fg_ari(true_masks: Tensor, predicted: Tensor) -> Tensor:
@@ -37,7 +72,7 @@ def fg_ari(true_masks: Tensor, predicted: Tensor) -> Tensor:
     Raises:
         ValueError: shapes do not fit, or the true masks overlap.
     """
-    return _adjusted_rand(_contingency(true_masks, predicted))  # the background's pixels are not in the table
+    return compare(true_masks, predicted).fg_ari
 
 
 def ari(true_masks: Tensor, predicted: Tensor) -> Tensor:
@@ -49,7 +84,7 @@ def ari(true_masks: Tensor, predicted: Tensor) -> Tensor:
 
     Arguments and errors as in `fg_ari`.
     """
-    return _adjusted_rand(_contingency(true_masks, predicted, background=True))
+    return compare(true_masks, predicted).ari
 
 
 def mean_iou(true_masks: Tensor, predicted: Tensor) -> Tensor:
@@ -60,12 +95,7 @@ def mean_iou(true_masks: Tensor, predicted: Tensor) -> Tensor:
     object visible. Arguments and errors as in `fg_ari`; labels need no extra argument (slots = labels that
     occur).
     """
-    iou, present = _iou(true_masks, predicted)
-    matched = _assign(iou)
-    score = np.where(matched >= 0, np.take_along_axis(iou, np.maximum(matched, 0)[..., None], axis=2)[..., 0], 0.0)
-    count = present.sum(axis=1)
-    total = np.where(present, score, 0.0).sum(axis=1)
-    return torch.from_numpy(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return compare(true_masks, predicted).iou
 
 
 def mean_best_overlap(true_masks: Tensor, predicted: Tensor) -> Tensor:
@@ -75,10 +105,7 @@ def mean_best_overlap(true_masks: Tensor, predicted: Tensor) -> Tensor:
     Not one to one: a slot may be the best of several objects, so it is never below `mean_iou`. The background is no
     object. NaN: no object visible. Arguments and errors as in `fg_ari`.
     """
-    iou, present = _iou(true_masks, predicted)
-    count = present.sum(axis=1)
-    total = iou.max(axis=2, initial=0.0).sum(axis=1)  # an absent object overlaps nothing
-    return torch.from_numpy(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return compare(true_masks, predicted).best_overlap
 
 
 def match_objects(true_masks: Tensor, predicted: Tensor) -> Tensor:
@@ -87,14 +114,11 @@ def match_objects(true_masks: Tensor, predicted: Tensor) -> Tensor:
     -1: the object is absent, or no slot is left for it, or its slot shares no pixel with it.
     Arguments and errors as in `fg_ari`.
     """
-    iou, _ = _iou(true_masks, predicted)
-    matched = _assign(iou)
-    shared = np.take_along_axis(iou, np.maximum(matched, 0)[..., None], axis=2)[..., 0]
-    return torch.from_numpy(np.where((matched >= 0) & (shared > 0), matched, -1))
+    return compare(true_masks, predicted).slot
 
 
-def _contingency(true_masks: Tensor, predicted: Tensor, background: bool = False) -> Tensor:
-    """Pixels shared by object s and slot n, (B, S, N) float64; `background` adds a last row of the others."""
+def _contingency(true_masks: Tensor, predicted: Tensor) -> Tensor:
+    """Pixels shared by object s and slot n, (B, S + 1, N) float64; the last row is the background's."""
     if true_masks.dim() != 4 or true_masks.dtype != torch.bool:
         raise ValueError(
             f"true masks had shape {tuple(true_masks.shape)} and type {true_masks.dtype} but expected "
@@ -117,8 +141,7 @@ def _contingency(true_masks: Tensor, predicted: Tensor, background: bool = False
     scene = torch.arange(scenes, device=labels.device).view(-1, 1, 1)
     index = (scene * (objects + 1) + owner.to(labels.device)) * slots + labels
     table = torch.bincount(index.flatten(), minlength=scenes * (objects + 1) * slots)
-    table = table.cpu().view(scenes, objects + 1, slots).double()  # tiny, and not every device has float64
-    return table if background else table[:, :objects]
+    return table.cpu().view(scenes, objects + 1, slots).double()  # tiny, and not every device has float64
 
 
 def _adjusted_rand(table: Tensor) -> Tensor:
@@ -140,14 +163,13 @@ def _pairs(count: Tensor) -> Tensor:
     return count * (count - 1) / 2
 
 
-def _iou(true_masks: Tensor, predicted: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _iou(table: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """IoU (B, S, N) and which objects are present (B, S)."""
-    table = _contingency(true_masks, predicted, background=True)
     shared = table[:, :-1]
     areas = shared.sum(dim=2, keepdim=True)
     union = areas + table.sum(dim=1, keepdim=True) - shared
     iou = shared / union.clamp(min=1)
-    return iou.cpu().numpy(), (areas[..., 0] > 0).cpu().numpy()
+    return iou.numpy(), (areas[..., 0] > 0).numpy()
 
 
 def _assign(iou: np.ndarray) -> np.ndarray:

@@ -220,9 +220,11 @@ def _dicts(value: Any) -> bool:
 def _cell(value: Any, key: str) -> Cell | str:
     if is_estimate(value):
         return estimate(value)
+    if not _is_deeper(value):
+        return number(value, key)
     if isinstance(value, (list, tuple)) and len(value) <= LONGEST_LIST and not any(map(_is_deeper, value)):
         return " · ".join(number(item, key) for item in value)
-    return "…" if _is_deeper(value) else number(value, key)  # in the JSON file only
+    return "…"  # in the JSON file only
 
 
 def _of(value: Any) -> str:
