@@ -21,6 +21,7 @@ class Parts(NamedTuple):
 
     colour: Tensor
     outline: Tensor
+    size: Tensor
     x: Tensor
     y: Tensor
 
@@ -71,7 +72,7 @@ class FrameAttentionDecoder(nn.Module):
         self.apart = num_blocks % len(Parts._fields) == 0
         width = slot_dim // len(Parts._fields) if self.apart else slot_dim
         self.to_colour = _coefficients(width, hidden_dim, channels * WIDE_WAVES**2)
-        self.to_outline = _coefficients(width, hidden_dim, 2 * (WIDE_WAVES**2 + NEAR_WAVES**2))
+        self.to_outline = _coefficients(width, hidden_dim, WIDE_WAVES**2 + NEAR_WAVES**2)
         self.to_zoom, self.to_x, self.to_y = (nn.Linear(width, 1) for _ in range(3))
 
     def parts(self, slots: Tensor) -> Parts:
@@ -82,15 +83,14 @@ class FrameAttentionDecoder(nn.Module):
         """`slots` (B, N, D) → pictures (B, N, channels, H, W) and mask logits (B, N, 1, H, W), float32."""
         parts = self.parts(slots)
         colour = self.to_colour(parts.colour).float().unflatten(-1, (self.channels, -1))
-        outline = self.to_outline(parts.outline).float().unflatten(-1, (2, -1))
+        outline = self.to_outline(parts.outline).float().unflatten(-1, (1, -1))
         wide, near = outline.split([WIDE_WAVES**2, NEAR_WAVES**2], dim=-1)
         with torch.autocast(slots.device.type, enabled=False):  # positions need float32
             x, y = self.places(slots.float())
             coarse = _paint(torch.cat([colour, wide], dim=2), self.wide_view(x), self.wide_view(y))
             fine = _paint(near, self.near_view(x), self.near_view(y))
-            colour, outline = coarse.split([self.channels, 2], dim=2)
-            shade, logits = (outline + fine).split(1, dim=2)
-            return colour * (1 + shade), logits
+            colour, outline = coarse.split([self.channels, 1], dim=2)
+            return colour, outline + fine
 
     def centres(self, slots: Tensor) -> Tensor:
         """`slots` (B, N, D) → the centre (x, y) of each slot's frame, (B, N, 2); the image goes from -1 to 1."""
@@ -100,7 +100,7 @@ class FrameAttentionDecoder(nn.Module):
     def places(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Where every column and every row lies in each slot's frame, 2 × (B, N, H)."""
         x, y = self.centres(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each
-        zoom = self.to_zoom(self.parts(slots).outline)
+        zoom = self.to_zoom(self.parts(slots).size)
         scale = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(zoom))
         return (self.pixels - x) * scale, (self.pixels - y) * scale
 
