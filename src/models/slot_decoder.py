@@ -39,7 +39,8 @@ class SVQDecoder(nn.Module):
         out_channels: image channels.
         decoder: "cross_attention" (see `FrameAttentionDecoder`; with a `Sketcher` beside it), "cnn" (spatial
             broadcast, Watters et al. 2019) or "transformer" (see `TokenDecoder`).
-        num_blocks, embed_dim, vocab_size, num_layers, num_heads, dropout: of the "transformer" decoder.
+        num_blocks: M; the "cross_attention" and the "transformer" decoder read slots block by block.
+        embed_dim, vocab_size, num_layers, num_heads, dropout: of the "transformer" decoder.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class SVQDecoder(nn.Module):
         self.paints = True
         self.sketcher: Sketcher | None = None
         if decoder == "cross_attention":
-            self.decoder = FrameAttentionDecoder(slot_dim, 8 * hidden_dim, image_size, out_channels)
+            self.decoder = FrameAttentionDecoder(slot_dim, 8 * hidden_dim, image_size, out_channels, num_blocks)
             self.sketcher = Sketcher(slot_dim, hidden_dim, image_size, out_channels)
         elif decoder == "cnn":
             self.decoder = SpatialBroadcastDecoder(slot_dim, hidden_dim, image_size, out_channels)
