@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -12,12 +13,15 @@ from .position import pixel_centres
 
 WIDE_WAVES, WIDE_REACH = 6, 0.4  # cosines along each side of the wide view, and its half-width at zoom 1
 NEAR_WAVES, NEAR_REACH = 10, 0.45  # the same of the near view; the image goes from -1 to 1
-ZOOM = (0.3, 0.4)  # logarithm of a frame's zoom: its middle and how far it goes, 0.9 to 2 times
+COLOUR_WAVES = 3  # the coarsest of the wide view, of which colour is made
+SHADE = 0.5  # how much of its colour the shade takes or adds at most
+ZOOM = (0.25, 0.5)  # logarithm of a frame's zoom: its middle and how far it goes, 0.8 to 2.1 times
+HALF_SIZE = 0.3  # of a frame at zoom 1
 DAMPING = 0.9  # of each wave against the one before: coarse first, fine later
 
 
 class Parts(NamedTuple):
-    """What of a slot tells each part of its picture, (B, N, D / 4), or (B, N, D) where all of it tells all."""
+    """The blocks of a slot that tell each part of its picture, (B, N, blocks · D / M) each."""
 
     colour: Tensor
     outline: Tensor
@@ -39,13 +43,13 @@ class FrameAttentionDecoder(nn.Module):
     beyond which it sees nothing: an object's outline. Query q is both, side by side.
 
     Query times key, q(p, n) · key(n), is the logit of the pixel's attention to the slot, whose softmax over the slots
-    of the scene is the mask. What the slot paints is a colour that changes slowly, times a shade that has edges,
+    of the scene is the mask. What the slot paints is a colour that changes slowly, c, being the wide view's coarsest
+    COLOUR_WAVES² waves, times a shade that may have edges,
 
-        (wide(p, n) · colour(n)) · (1 + q(p, n) · shade(n)).
+        (c(p, n) · colour(n)) · (1 + SHADE · tanh(q(p, n) · shade(n))).
 
-    Where M is a multiple of 4, each quarter of the blocks has a part of its own: the first tells the colour, the second
-    the outline (key, shade and zoom), the third and the fourth where the centre is, across and down. So no two blocks
-    can say the same thing, and a code that is changed changes that part alone. With other M every block tells all.
+    Each part of this has blocks of its own (`blocks_of`): colour, outline (key and shade), size (zoom), and where the
+    centre is, across and down. So no two blocks can say the same thing, and a code that is changed changes one part.
 
     Seen from its centre and at its zoom an object looks the same everywhere, so its shape need not be learned anew for
     every place (Biza et al. 2023 give the encoder such frames); cosines of both axes factorise, so that whole images
@@ -56,7 +60,7 @@ class FrameAttentionDecoder(nn.Module):
         hidden_dim: width of the two MLPs that make coefficients.
         image_size: H = W, pixels.
         channels: of the image.
-        num_blocks: M.
+        num_blocks: M, which divides D. With fewer than 5 some blocks tell several parts.
     """
 
     pixels: Tensor
@@ -69,40 +73,71 @@ class FrameAttentionDecoder(nn.Module):
         self.register_buffer("pixels", pixel_centres(image_size), persistent=False)
         self.register_buffer("waves", torch.arange(NEAR_WAVES) * (math.pi / 2), persistent=False)
         self.register_buffer("damping", DAMPING ** torch.arange(NEAR_WAVES), persistent=False)
-        self.apart = num_blocks % len(Parts._fields) == 0
-        width = slot_dim // len(Parts._fields) if self.apart else slot_dim
-        self.to_colour = _coefficients(width, hidden_dim, channels * WIDE_WAVES**2)
-        self.to_outline = _coefficients(width, hidden_dim, WIDE_WAVES**2 + NEAR_WAVES**2)
-        self.to_zoom, self.to_x, self.to_y = (nn.Linear(width, 1) for _ in range(3))
+        width = slot_dim // num_blocks
+        self.parts_at = [slice(start * width, stop * width) for start, stop in blocks_of(num_blocks)]
+        colour, outline, size, x, y = (part.stop - part.start for part in self.parts_at)
+        self.to_colour = _coefficients(colour, hidden_dim, channels * COLOUR_WAVES**2)
+        self.to_outline = _coefficients(outline, hidden_dim, 2 * (WIDE_WAVES**2 + NEAR_WAVES**2))
+        self.to_zoom, self.to_x, self.to_y = nn.Linear(size, 1), nn.Linear(x, 1), nn.Linear(y, 1)
 
     def parts(self, slots: Tensor) -> Parts:
-        """What of `slots` (B, N, D) each part reads."""
-        return Parts(*slots.chunk(len(Parts._fields), dim=-1)) if self.apart else Parts(*[slots] * len(Parts._fields))
+        """What of `slots` (B, N, D) tells each part."""
+        return Parts(*(slots[..., part] for part in self.parts_at))
 
     def forward(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """`slots` (B, N, D) → pictures (B, N, channels, H, W) and mask logits (B, N, 1, H, W), float32."""
         parts = self.parts(slots)
         colour = self.to_colour(parts.colour).float().unflatten(-1, (self.channels, -1))
-        outline = self.to_outline(parts.outline).float().unflatten(-1, (1, -1))
+        outline = self.to_outline(parts.outline).float().unflatten(-1, (2, -1))
         wide, near = outline.split([WIDE_WAVES**2, NEAR_WAVES**2], dim=-1)
         with torch.autocast(slots.device.type, enabled=False):  # positions need float32
             x, y = self.places(slots.float())
-            coarse = _paint(torch.cat([colour, wide], dim=2), self.wide_view(x), self.wide_view(y))
-            fine = _paint(near, self.near_view(x), self.near_view(y))
-            colour, outline = coarse.split([self.channels, 1], dim=2)
-            return colour, outline + fine
+            wide_x, wide_y = self.wide_view(x), self.wide_view(y)
+            colour = _paint(colour, wide_x[..., :COLOUR_WAVES], wide_y[..., :COLOUR_WAVES])
+            outline = _paint(wide, wide_x, wide_y) + _paint(near, self.near_view(x), self.near_view(y))
+            shade, logits = outline.split(1, dim=2)
+            return colour * (1 + SHADE * torch.tanh(shade)), logits
+
+    def frames(self, slots: Tensor) -> Tensor:
+        """`slots` (B, N, D) → centre (x, y) and half the size of each slot's frame, (B, N, 3); the image goes from -1
+        to 1."""
+        parts = self.parts(slots)
+        zoom = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(self.to_zoom(parts.size)))
+        return torch.cat([self.to_x(parts.x), self.to_y(parts.y), HALF_SIZE / zoom], dim=-1)
 
     def centres(self, slots: Tensor) -> Tensor:
         """`slots` (B, N, D) → the centre (x, y) of each slot's frame, (B, N, 2); the image goes from -1 to 1."""
-        parts = self.parts(slots)
-        return torch.cat([self.to_x(parts.x), self.to_y(parts.y)], dim=-1)
+        return self.frames(slots)[..., :2]
 
     def places(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Where every column and every row lies in each slot's frame, 2 × (B, N, H)."""
-        x, y = self.centres(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each
-        zoom = self.to_zoom(self.parts(slots).size)
-        scale = torch.exp(ZOOM[0] + ZOOM[1] * torch.tanh(zoom))
-        return (self.pixels - x) * scale, (self.pixels - y) * scale
+        x, y, half_size = self.frames(slots).unsqueeze(-1).unbind(-2)  # (B, N, 1) each
+        zoom = HALF_SIZE / half_size
+        return (self.pixels - x) * zoom, (self.pixels - y) * zoom
+
+    def frame_loss(self, slots: Tensor, masks: Tensor) -> Tensor:
+        """How far the frames of `slots` (B, N, D) are from the boxes around what the slots' `masks` (B, N, 1, H, W)
+        claim: mean squared error of centres and half sizes, scalar; slots that claim nothing do not count.
+
+        It makes places and sizes mean the same for every outline: what looks the same could be painted in a frame that
+        lies elsewhere as well. `masks` get no gradient.
+        """
+        with torch.autocast(slots.device.type, enabled=False):
+            boxes = self.boxes(masks.detach())
+            errors = (self.frames(slots.float()) - boxes.nan_to_num()).square()
+            return (errors * boxes.isfinite()).mean()
+
+    def boxes(self, masks: Tensor) -> Tensor:
+        """The boxes of the pixels of which each of `masks` (B, N, 1, H, W) is the largest: centre (x, y) and half the
+        longer side, the latter kept among the sizes that frames have, (B, N, 3); NaN where there are none."""
+        mine = masks.squeeze(2) == masks.amax(dim=1)  # (B, N, H, W)
+        columns, rows = mine.any(dim=-2).float(), mine.any(dim=-1).float()  # (B, N, W), (B, N, H)
+        wide, high = columns.sum(dim=-1), rows.sum(dim=-1)
+        # The mean of the columns, of which one gap or stray pixel moves little.
+        x, y = columns @ self.pixels / wide, rows @ self.pixels / high
+        smallest, largest = (HALF_SIZE / math.exp(ZOOM[0] + sign * ZOOM[1]) for sign in (1, -1))
+        half_size = (torch.maximum(wide, high) / len(self.pixels)).clamp(smallest, largest)
+        return torch.stack([x, y, half_size], dim=-1)
 
     def wide_view(self, place: Tensor) -> Tensor:
         """Damped cosines (B, N, H, WIDE_WAVES) of `place` (B, N, H), squeezed so that all of the image is seen."""
@@ -114,6 +149,16 @@ class FrameAttentionDecoder(nn.Module):
         seen = (place / NEAR_REACH).clamp(-1, 1).unsqueeze(-1)
         window = (1 + torch.cos(math.pi * seen)) / 2
         return torch.cos((seen + 1) * self.waves) * (self.damping * window)
+
+
+def blocks_of(num_blocks: int) -> list[tuple[int, int]]:
+    """Which of M blocks tell each of the five parts (see `Parts`): the first, and the one after the last.
+
+    With M = 5 each part has one block; with M = 4 outline and size share one. More blocks are dealt out evenly.
+    """
+    parts = len(Parts._fields)
+    starts = [min((part * num_blocks + 1) // parts, num_blocks - 1) for part in range(parts)] + [num_blocks]
+    return [(start, max(after, start + 1)) for start, after in pairwise(starts)]
 
 
 def _coefficients(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -25,6 +25,7 @@ class DecoderOutput(NamedTuple):
     masks: Tensor | None  # (B, N, 1, H, W) in [0, 1], sums to 1 over the slots
     slot_images: Tensor | None  # (B, N, channels, H, W): what each slot paints; recon is their sum weighted by masks
     sketch: Tensor | None = None  # (B, channels, H, W): of the cross-attention decoder, in training mode only
+    frame_loss: Tensor | None = None  # scalar: of the cross-attention decoder, in training mode only
     losses: dict[str, Tensor] | None = None  # of the transformer decoder, where it is given the image
 
 
@@ -109,10 +110,12 @@ class SVQDecoder(nn.Module):
             return DecoderOutput(recon, None, None, losses=losses)
         pictures, logits = self.decoder(slots)
         masks = torch.softmax(logits, dim=1)  # over slots: they compete
-        sketch = None
+        sketch = frame_loss = None
         if self.sketcher is not None and self.training and self.sketch_weight > 0:
             sketch = self.sketcher(slots)
-        return DecoderOutput((masks * pictures).sum(dim=1), masks, pictures, sketch)
+        if isinstance(self.decoder, FrameAttentionDecoder) and self.training:
+            frame_loss = self.decoder.frame_loss(slots, masks)
+        return DecoderOutput((masks * pictures).sum(dim=1), masks, pictures, sketch, frame_loss)
 
     def centres(self, slots: Tensor) -> Tensor | None:
         """Where in the image each of `slots` (B, N, D) paints: (x, y) from -1 to 1, x to the right, (B, N, 2).

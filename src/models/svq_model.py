@@ -19,6 +19,7 @@ from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
 
+FRAME_WEIGHT = 0.1  # little: what an object looks like outweighs what is seen of its box where others hide it
 BOTTLENECKS = ("codes", "prototypes", "none")
 
 
@@ -161,6 +162,7 @@ class SVQ(CodeModel):
             attention: (B, N, h·w), slot attention's own masks on the feature grid, summing to 1 over the slots.
             commitment_loss: scalar, raw.
             sketch: (B, in_channels, H, W), of the cross-attention decoder; in training mode only.
+            frame_loss: scalar, raw, of the same; in training mode only, see `FrameAttentionDecoder.frame_loss`.
             token_loss, dvae_loss: scalars, of the transformer decoder, see `TokenDecoder.losses`. Its `recon` is
                 painted in eval mode only, while `decoder.paints` is true; its masks are slot attention's, and its
                 slots' pictures the image under them.
@@ -180,6 +182,7 @@ class SVQ(CodeModel):
             "attention": found.attention,
             "commitment_loss": found.commitment,
             "sketch": decoded.sketch,
+            "frame_loss": decoded.frame_loss,
             **(decoded.losses or {}),
         }
         return {name: value for name, value in outputs.items() if value is not None}
@@ -283,8 +286,9 @@ class SVQ(CodeModel):
     ) -> tuple[Tensor, dict[str, float]]:
         """See `CodeModel.compute_loss`; arguments and errors are the same.
 
-        A sketch is one term more, sketch_loss. With the transformer decoder dvae_loss and token_loss stand in the place
-        of recon_loss. `recon_loss_weight` is of all of these.
+        A sketch is one term more, sketch_loss, and frame_loss another, which counts FRAME_WEIGHT times. With the
+        transformer decoder dvae_loss and token_loss stand in the place of recon_loss. `recon_loss_weight` is of all of
+        these.
         """
         tokens = self.config["decoder"] == "transformer"
         painted = ("token_loss", "dvae_loss") if tokens else ("recon",)
@@ -301,6 +305,9 @@ class SVQ(CodeModel):
         if "sketch" in outputs:
             terms["sketch_loss"] = F.mse_loss(outputs["sketch"], image)
             loss = loss + recon_loss_weight * self.decoder.sketch_weight * terms["sketch_loss"]
+        if "frame_loss" in outputs:
+            terms["frame_loss"] = outputs["frame_loss"]
+            loss = loss + recon_loss_weight * FRAME_WEIGHT * terms["frame_loss"]
         return self._with_prior(loss, terms, outputs)
 
 

@@ -16,7 +16,7 @@ import torch
 from .whole_files import draft_of
 
 FORMAT = "svq"
-VERSION = 2  # raise it when older files no longer fit
+VERSION = 3  # raise it when older files no longer fit
 
 
 def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
