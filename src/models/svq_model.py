@@ -261,18 +261,16 @@ class SVQ(CodeModel):
         """`codes` (B, n, M) with each scene's n ≤ N slots in the canonical order: from left to right, as painted.
 
         Slots carry no order of their own, so the prior learns one out of the N! that say the same. In this one
-        objects that may overlap follow each other, and what may come next changes little from code to code. Where the
-        decoder knows no places (the transformer) slots are sorted by their codes.
+        objects that may overlap follow each other, and what may come next changes little from code to code. At the same
+        place, or where the decoder knows none (the transformer), slots are sorted by their codes.
         """
+        codes = _sorted(codes)
         with torch.autocast(codes.device.type, enabled=False):  # rounded places would tie
             whole = F.pad(codes, (0, 0, 0, self.num_slots - codes.shape[1]))  # each slot has a place of its own
             centres = self.decoder.centres(self.embed(whole))
         if centres is None:
-            order = torch.arange(codes.shape[1], device=codes.device).expand(len(codes), -1)
-            for block in reversed(range(self.num_codebooks)):  # the first block decides, later ones break its ties
-                order = order.gather(1, codes[..., block].gather(1, order).argsort(dim=1, stable=True))
-        else:
-            order = centres[:, : codes.shape[1], 0].argsort(dim=1, stable=True)
+            return codes
+        order = centres[:, : codes.shape[1], 0].argsort(dim=1, stable=True)
         return codes.gather(1, order.unsqueeze(-1).expand_as(codes))
 
     # ------------------------------------------------------------------ losses
@@ -309,6 +307,14 @@ class SVQ(CodeModel):
             terms["frame_loss"] = outputs["frame_loss"]
             loss = loss + recon_loss_weight * FRAME_WEIGHT * terms["frame_loss"]
         return self._with_prior(loss, terms, outputs)
+
+
+def _sorted(codes: Tensor) -> Tensor:
+    """`codes` (B, n, M) with each scene's slots sorted: the first block decides, later ones break its ties."""
+    order = torch.arange(codes.shape[1], device=codes.device).expand(len(codes), -1)
+    for block in reversed(range(codes.shape[2])):
+        order = order.gather(1, codes[..., block].gather(1, order).argsort(dim=1, stable=True))
+    return codes.gather(1, order.unsqueeze(-1).expand_as(codes))
 
 
 def on_pixels(attention: Tensor, image_size: int) -> Tensor:
