@@ -117,24 +117,23 @@ class FrameAttentionDecoder(nn.Module):
 
     def frame_loss(self, slots: Tensor, masks: Tensor) -> Tensor:
         """How far the frames of `slots` (B, N, D) are from the boxes around what the slots' `masks` (B, N, 1, H, W)
-        claim: mean squared error of centres and half sizes, scalar; slots that claim nothing do not count.
+        claim: mean squared error of centres and half sizes, scalar. `masks` get no gradient.
 
         It makes places and sizes mean the same for every outline: what looks the same could be painted in a frame that
-        lies elsewhere as well. `masks` get no gradient.
+        lies elsewhere as well. And slots that claim nothing become alike.
         """
         with torch.autocast(slots.device.type, enabled=False):
-            boxes = self.boxes(masks.detach())
-            errors = (self.frames(slots.float()) - boxes.nan_to_num()).square()
-            return (errors * boxes.isfinite()).mean()
+            return (self.frames(slots.float()) - self.boxes(masks.detach())).square().mean()
 
     def boxes(self, masks: Tensor) -> Tensor:
         """The boxes of the pixels of which each of `masks` (B, N, 1, H, W) is the largest: centre (x, y) and half the
-        longer side, the latter kept among the sizes that frames have, (B, N, 3); NaN where there are none."""
+        longer side, the latter kept among the sizes that frames have, (B, N, 3). Where there are none the box is the
+        smallest, in the middle of the image."""
         mine = masks.squeeze(2) == masks.amax(dim=1)  # (B, N, H, W)
         columns, rows = mine.any(dim=-2).float(), mine.any(dim=-1).float()  # (B, N, W), (B, N, H)
         wide, high = columns.sum(dim=-1), rows.sum(dim=-1)
         # The mean of the columns, of which one gap or stray pixel moves little.
-        x, y = columns @ self.pixels / wide, rows @ self.pixels / high
+        x, y = columns @ self.pixels / wide.clamp(min=1), rows @ self.pixels / high.clamp(min=1)
         smallest, largest = (HALF_SIZE / math.exp(ZOOM[0] + sign * ZOOM[1]) for sign in (1, -1))
         half_size = (torch.maximum(wide, high) / len(self.pixels)).clamp(smallest, largest)
         return torch.stack([x, y, half_size], dim=-1)

@@ -9,19 +9,23 @@ import pytest
 import torch
 
 from src.models.frame_attention_decoder import (
+    COLOUR_WAVES,
     DAMPING,
+    HALF_SIZE,
     NEAR_REACH,
     NEAR_WAVES,
+    SHADE,
     WIDE_REACH,
     WIDE_WAVES,
     ZOOM,
     FrameAttentionDecoder,
+    blocks_of,
 )
 
-BATCH, SLOTS, DIM, SIZE = 2, 3, 8, 16
+BATCH, SLOTS, DIM, SIZE = 2, 3, 10, 16
 
 
-@pytest.fixture(params=[4, 3], ids=["apart", "together"])
+@pytest.fixture(params=[5, 2], ids=["five_blocks", "two_blocks"])
 def decoder(request: pytest.FixtureRequest) -> FrameAttentionDecoder:
     return FrameAttentionDecoder(DIM, 12, SIZE, channels=2, num_blocks=request.param)
 
@@ -31,54 +35,90 @@ def test_equals_its_formula_pixel_by_pixel(decoder: FrameAttentionDecoder) -> No
     pictures, logits = decoder(slots)
     painted = torch.cat([pictures, logits], dim=2).detach().numpy()
     parts = decoder.parts(slots)
-    assert parts.y.shape[-1] == (DIM // 4 if decoder.apart else DIM)
-    centres, zooms, colours, outlines = (
+    frames, colours, outlines = (
         values.detach().double().numpy()
-        for values in (
-            decoder.centres(slots),
-            decoder.to_zoom(parts.outline),
-            decoder.to_colour(parts.colour),
-            decoder.to_outline(parts.outline),
-        )
+        for values in (decoder.frames(slots), decoder.to_colour(parts.colour), decoder.to_outline(parts.outline))
     )
     for scene, slot, row, column in [(0, 0, 0, 0), (1, 2, 5, 11), (0, 1, 15, 3), (1, 0, 8, 8)]:
-        x, y = centres[scene, slot]
-        zoom = math.exp(ZOOM[0] + ZOOM[1] * math.tanh(zooms[scene, slot, 0]))
-        place_x = ((column + 0.5) * 2 / SIZE - 1 - x) * zoom
-        place_y = ((row + 0.5) * 2 / SIZE - 1 - y) * zoom
+        x, y, half_size = frames[scene, slot]
+        place_x = ((column + 0.5) * 2 / SIZE - 1 - x) * HALF_SIZE / half_size
+        place_y = ((row + 0.5) * 2 / SIZE - 1 - y) * HALF_SIZE / half_size
         colour, (shade, key) = colours[scene, slot].reshape(2, -1), outlines[scene, slot].reshape(2, -1)
-        wide = np.zeros(WIDE_WAVES**2)
+        wide, near = np.zeros((WIDE_WAVES, WIDE_WAVES)), np.zeros((NEAR_WAVES, NEAR_WAVES))
+        u, v = math.tanh(place_y / WIDE_REACH), math.tanh(place_x / WIDE_REACH)
         for i in range(WIDE_WAVES):
             for j in range(WIDE_WAVES):
-                u, v = math.tanh(place_y / WIDE_REACH), math.tanh(place_x / WIDE_REACH)
                 wave = math.cos(i * math.pi * (u + 1) / 2) * math.cos(j * math.pi * (v + 1) / 2)
-                wide[i * WIDE_WAVES + j] = DAMPING ** (i + j) * wave
-        near = np.zeros(NEAR_WAVES**2)
+                wide[i, j] = DAMPING ** (i + j) * wave
         u, v = place_y / NEAR_REACH, place_x / NEAR_REACH
         for i in range(NEAR_WAVES):
             for j in range(NEAR_WAVES):
                 if max(abs(u), abs(v)) < 1:
                     window = (1 + math.cos(math.pi * u)) * (1 + math.cos(math.pi * v)) / 4
                     wave = math.cos(i * math.pi * (u + 1) / 2) * math.cos(j * math.pi * (v + 1) / 2)
-                    near[i * NEAR_WAVES + j] = DAMPING ** (i + j) * window * wave
-        query = np.concatenate([wide, near])
-        expected = [*(colour @ wide * (1 + shade @ query)), key @ query]
+                    near[i, j] = DAMPING ** (i + j) * window * wave
+        query = np.concatenate([wide.ravel(), near.ravel()])
+        coarse = wide[:COLOUR_WAVES, :COLOUR_WAVES].ravel()
+        expected = [*(colour @ coarse * (1 + SHADE * np.tanh(shade @ query))), key @ query]
         np.testing.assert_allclose(painted[scene, slot, :, row, column], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_each_quarter_of_the_blocks_changes_its_own_part() -> None:
-    decoder = FrameAttentionDecoder(DIM, 12, SIZE, channels=2, num_blocks=8)
+@pytest.mark.parametrize("num_blocks", range(1, 17))
+def test_every_block_tells_a_part_and_neighbours_share_none_where_there_are_enough(num_blocks: int) -> None:
+    blocks = [list(range(start, stop)) for start, stop in blocks_of(num_blocks)]
+    assert all(blocks) and {block for part in blocks for block in part} == set(range(num_blocks))
+    if num_blocks >= 5:
+        assert sum(map(len, blocks)) == num_blocks
+        assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
+
+
+def test_four_blocks_are_colour_outline_with_size_and_places() -> None:
+    assert blocks_of(4) == [(0, 1), (1, 2), (1, 2), (2, 3), (3, 4)]
+
+
+def test_each_block_changes_its_own_part() -> None:
+    decoder = FrameAttentionDecoder(DIM, 12, SIZE, channels=2, num_blocks=5)
     slots = torch.randn(1, 1, DIM)
     pictures, logits = decoder(slots)
-    centres = decoder.centres(slots)
-    for part in range(4):
+    frame = decoder.frames(slots)[0, 0]
+    for block, (colour_alone, moved) in enumerate([(True, []), (False, []), (False, [2]), (False, [0]), (False, [1])]):
         other = slots.clone()
-        other[..., 2 * part : 2 * part + 2] += 1
+        other[..., 2 * block : 2 * block + 2] += 1
         new_pictures, new_logits = decoder(other)
-        moved = (decoder.centres(other) != centres)[0, 0].tolist()
-        assert moved == [part == 2, part == 3]
+        assert torch.nonzero(decoder.frames(other)[0, 0] != frame).flatten().tolist() == moved
         assert not torch.equal(new_pictures, pictures)
-        assert torch.equal(new_logits, logits) == (part == 0)  # colour alone leaves masks as they are
+        assert torch.equal(new_logits, logits) == colour_alone  # which leaves masks as they are
+
+
+def rectangles(*sides: tuple[slice, slice]) -> torch.Tensor:
+    """Masks (1, N, 1, SIZE, SIZE) of a background and of what `sides` (rows, columns) cover on it."""
+    masks = torch.zeros(1, len(sides) + 1, 1, SIZE, SIZE)
+    masks[:, 0] = 0.5
+    for slot, (rows, columns) in enumerate(sides, 1):
+        masks[0, slot, 0, rows, columns] = 0.9
+    return masks
+
+
+def test_boxes_are_those_of_what_masks_claim(decoder: FrameAttentionDecoder) -> None:
+    masks = rectangles((slice(2, 6), slice(8, 14)), (slice(10, 16), slice(0, 4)), (slice(0, 0), slice(0, 0)))
+    masks[0, 1, 0, 3, 9] = 0.1  # a hole
+    smallest, largest = (HALF_SIZE / math.exp(ZOOM[0] + sign * ZOOM[1]) for sign in (1, -1))
+    expected = [[0.0, 0.0, largest], [0.375, -0.5, 0.375], [-0.75, 0.625, 0.375], [0.0, 0.0, smallest]]
+    torch.testing.assert_close(decoder.boxes(masks)[0], torch.tensor(expected))
+
+
+def test_frames_learn_to_be_the_boxes(decoder: FrameAttentionDecoder) -> None:
+    masks = rectangles((slice(2, 6), slice(9, 14)), (slice(0, 0), slice(0, 0))).requires_grad_()
+    slots = torch.randn(1, SLOTS, DIM, requires_grad=True)
+    error = (decoder.frames(slots) - decoder.boxes(masks)).square().mean()
+    assert decoder.frame_loss(slots, masks).item() == pytest.approx(error.item())
+    optimizer = torch.optim.Adam([slots], lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        decoder.frame_loss(slots, masks).backward()
+        assert slots.grad is not None and slots.grad.isfinite().all() and masks.grad is None
+        optimizer.step()
+    torch.testing.assert_close(decoder.frames(slots), decoder.boxes(masks), atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, -2), (-4, 5)])
