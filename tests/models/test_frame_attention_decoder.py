@@ -113,7 +113,7 @@ def test_frames_learn_to_be_the_boxes(decoder: FrameAttentionDecoder) -> None:
     error = (decoder.frames(slots) - decoder.boxes(masks)).square().mean()
     assert decoder.frame_loss(slots, masks).item() == pytest.approx(error.item())
     optimizer = torch.optim.Adam([slots], lr=0.05)
-    for _ in range(300):
+    for _ in range(1000):
         optimizer.zero_grad()
         decoder.frame_loss(slots, masks).backward()
         assert slots.grad is not None and slots.grad.isfinite().all() and masks.grad is None
