@@ -19,7 +19,7 @@ from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
 
-FRAME_WEIGHT = 0.1  # little: what an object looks like outweighs what is seen of its box where others hide it
+FRAME_WEIGHT = 1.0  # without it outlines say a part of where they are; what others hide still looks whole
 BOTTLENECKS = ("codes", "prototypes", "none")
 
 
