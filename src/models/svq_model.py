@@ -19,7 +19,6 @@ from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
 
-FRAME_WEIGHT = 1.0  # without it outlines say a part of where they are; what others hide still looks whole
 BOTTLENECKS = ("codes", "prototypes", "none")
 
 
@@ -284,9 +283,9 @@ class SVQ(CodeModel):
     ) -> tuple[Tensor, dict[str, float]]:
         """See `CodeModel.compute_loss`; arguments and errors are the same.
 
-        A sketch is one term more, sketch_loss, and frame_loss another, which counts FRAME_WEIGHT times. With the
-        transformer decoder dvae_loss and token_loss stand in the place of recon_loss. `recon_loss_weight` is of all of
-        these.
+        A sketch is one term more, sketch_loss, and frame_loss another; they count `decoder.sketch_weight` and
+        `decoder.frame_weight` times. With the transformer decoder dvae_loss and token_loss stand in the place of
+        recon_loss. `recon_loss_weight` is of all of these.
         """
         tokens = self.config["decoder"] == "transformer"
         painted = ("token_loss", "dvae_loss") if tokens else ("recon",)
@@ -305,7 +304,7 @@ class SVQ(CodeModel):
             loss = loss + recon_loss_weight * self.decoder.sketch_weight * terms["sketch_loss"]
         if "frame_loss" in outputs:
             terms["frame_loss"] = outputs["frame_loss"]
-            loss = loss + recon_loss_weight * FRAME_WEIGHT * terms["frame_loss"]
+            loss = loss + recon_loss_weight * self.decoder.frame_weight * terms["frame_loss"]
         return self._with_prior(loss, terms, outputs)
 
 
