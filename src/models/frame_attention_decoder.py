@@ -118,13 +118,16 @@ class FrameAttentionDecoder(nn.Module):
     def frame_loss(self, slots: Tensor, masks: Tensor) -> Tensor:
         """How far the boxes around what the `masks` (B, N, 1, H, W) of `slots` (B, N, D) claim are from their frames.
 
-        Mean squared error, scalar, of centres and half sizes in units of the frame's half size. As boxes move and grow
-        with their frames, it teaches outlines to fill these, and leaves to the image where they are. So places and sizes
-        mean the same for every outline, which otherwise may be drawn off the centre of a frame that lies elsewhere.
+        Mean squared error of centres and half sizes, scalar. It teaches outlines to fill their frames, and leaves to the
+        image where frames are. So places and sizes mean the same for every outline, which otherwise may be drawn off
+        the centre of a frame that lies elsewhere.
         """
         with torch.autocast(slots.device.type, enabled=False):
             frames = self.frames(slots.float())
-            return ((self.boxes(masks) - frames) / frames[..., 2:]).square().mean()
+            half_size = frames[..., 2:]
+            # Boxes move and grow with their frames: in the frames' own unit these cannot change the error.
+            errors = (self.boxes(masks) - frames) / half_size * half_size.detach()
+            return errors.square().mean()
 
     def boxes(self, masks: Tensor) -> Tensor:
         """The boxes of what `masks` (B, N, 1, H, W) claim: centre (x, y) and half the longer side, the latter kept
