@@ -118,9 +118,9 @@ class FrameAttentionDecoder(nn.Module):
     def frame_loss(self, slots: Tensor, masks: Tensor) -> Tensor:
         """How far the boxes around what the `masks` (B, N, 1, H, W) of `slots` (B, N, D) claim are from their frames.
 
-        Mean squared error of centres and half sizes, scalar. It teaches outlines to fill their frames, and leaves to the
-        image where frames are. So places and sizes mean the same for every outline, which otherwise may be drawn off
-        the centre of a frame that lies elsewhere.
+        Mean squared error of centres and half sizes, scalar. It teaches outlines to fill their frames, and leaves to
+        the image where frames are. So places and sizes mean the same for every outline, which otherwise may be drawn
+        off the centre of a frame that lies elsewhere.
         """
         with torch.autocast(slots.device.type, enabled=False):
             frames = self.frames(slots.float())
