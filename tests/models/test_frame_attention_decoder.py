@@ -141,7 +141,7 @@ def test_outlines_learn_to_fill_their_frames() -> None:
         decoder.to_x.bias.fill_(0.1)
         decoder.to_y.bias.fill_(-0.2)
         decoder.to_zoom.bias.zero_()
-        decoder.to_outline[-1].bias.view(2, -1)[1, WIDE_WAVES**2 :: NEAR_WAVES + 1].fill_(1.0)
+        decoder.get_parameter("to_outline.4.bias").view(2, -1)[1, WIDE_WAVES**2 :: NEAR_WAVES + 1].fill_(1.0)
     before, frame = loss().item(), decoder.frames(slots)
     optimizer = torch.optim.Adam(decoder.to_outline.parameters(), lr=0.01)
     for _ in range(60):
