@@ -116,26 +116,21 @@ class FrameAttentionDecoder(nn.Module):
         return (self.pixels - x) * zoom, (self.pixels - y) * zoom
 
     def frame_loss(self, slots: Tensor, masks: Tensor) -> Tensor:
-        """How far the boxes around what the `masks` (B, N, 1, H, W) of `slots` (B, N, D) claim are from their frames.
+        """How far the frames of `slots` (B, N, D) are from the boxes around what the slots' `masks` (B, N, 1, H, W)
+        claim: mean squared error of centres and half sizes, scalar. `masks` get no gradient.
 
-        Mean squared error of centres and half sizes, scalar. It teaches outlines to fill their frames, and leaves to
-        the image where frames are. So places and sizes mean the same for every outline, which otherwise may be drawn
-        off the centre of a frame that lies elsewhere.
+        It makes places and sizes mean the same for every outline: what looks the same could be painted in a frame that
+        lies elsewhere as well. And slots that claim nothing become alike.
         """
         with torch.autocast(slots.device.type, enabled=False):
-            frames = self.frames(slots.float())
-            half_size = frames[..., 2:]
-            # Boxes move and grow with their frames: in the frames' own unit these cannot change the error.
-            errors = (self.boxes(masks) - frames) / half_size * half_size.detach()
-            return errors.square().mean()
+            return (self.frames(slots.float()) - self.boxes(masks.detach())).square().mean()
 
     def boxes(self, masks: Tensor) -> Tensor:
-        """The boxes of what `masks` (B, N, 1, H, W) claim: centre (x, y) and half the longer side, the latter kept
-        among the sizes that frames have, (B, N, 3). That of a mask which claims nothing is the smallest, in the middle
-        of the image."""
-        mine = masks.squeeze(2).square()
-        mine = mine / (mine + (1 - masks.squeeze(2)).square())  # sharper, so that faint traces do not count
-        columns, rows = mine.amax(dim=-2), mine.amax(dim=-1)  # (B, N, W), (B, N, H)
+        """The boxes of the pixels of which each of `masks` (B, N, 1, H, W) is the largest: centre (x, y) and half the
+        longer side, the latter kept among the sizes that frames have, (B, N, 3). Where there are none the box is the
+        smallest, in the middle of the image."""
+        mine = masks.squeeze(2) == masks.amax(dim=1)  # (B, N, H, W)
+        columns, rows = mine.any(dim=-2).float(), mine.any(dim=-1).float()  # (B, N, W), (B, N, H)
         wide, high = columns.sum(dim=-1), rows.sum(dim=-1)
         # The mean of the columns, of which one gap or stray pixel moves little.
         x, y = columns @ self.pixels / wide.clamp(min=1), rows @ self.pixels / high.clamp(min=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.models.svq_model import SVQ
+from src.models.svq_model import FRAME_WEIGHT, SVQ
 from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save
 
 BATCH, SIZE, SLOTS, DIM, BLOCKS, CODES = 4, 16, 3, 12, 2, 5
@@ -196,12 +196,13 @@ def test_what_helps_training_adds_its_error_with_its_own_weight(output: str, ter
     error = (outputs["sketch"] - image).square().mean().item() if output == "sketch" else outputs[output].item()
     assert error > 0
     without = {name: value for name, value in outputs.items() if name != output}
+    times = FRAME_WEIGHT if output == "frame_loss" else 1
     for value in (1.0, 0.3):
         setattr(model.decoder, weight, value)
         loss, terms = model.compute_loss(image, outputs, recon_loss_weight=2.0)
         alone, terms_alone = model.compute_loss(image, without, recon_loss_weight=2.0)
         assert terms[term] == pytest.approx(error) and term not in terms_alone
-        assert loss.item() == pytest.approx(alone.item() + 2 * value * error)
+        assert loss.item() == pytest.approx(alone.item() + 2 * times * value * error)
     assert output not in model.eval()(image)
 
 
