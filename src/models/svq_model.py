@@ -286,8 +286,8 @@ class SVQ(CodeModel):
         """See `CodeModel.compute_loss`; arguments and errors are the same.
 
         A sketch is one term more, sketch_loss, and frame_loss another; they count `decoder.sketch_weight` and
-        FRAME_WEIGHT · `decoder.frame_weight` times. With the transformer decoder dvae_loss and token_loss stand in the place of
-        recon_loss. `recon_loss_weight` is of all of these.
+        FRAME_WEIGHT · `decoder.frame_weight` times. With the transformer decoder dvae_loss and token_loss stand in the
+        place of recon_loss. `recon_loss_weight` is of all of these.
         """
         tokens = self.config["decoder"] == "transformer"
         painted = ("token_loss", "dvae_loss") if tokens else ("recon",)
