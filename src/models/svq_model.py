@@ -19,8 +19,7 @@ from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
 
-# What a slot paints moves with its frame: a frame that followed its box too eagerly would run away with it.
-FRAME_WEIGHT = 0.2
+FRAME_WEIGHT = 0.3
 BOTTLENECKS = ("codes", "prototypes", "none")
 
 
