@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .position import pixel_centres
 
@@ -116,27 +117,21 @@ class FrameAttentionDecoder(nn.Module):
         return (self.pixels - x) * zoom, (self.pixels - y) * zoom
 
     def frame_loss(self, slots: Tensor, masks: Tensor) -> Tensor:
-        """How far the frames of `slots` (B, N, D) are from the boxes around what their `masks` (B, N, 1, H, W) claim.
+        """How far the frames of `slots` (B, N, D) are from the boxes around what the slots' `masks` (B, N, 1, H, W)
+        claim, centres and half sizes: mean absolute error, squared where it is below a pixel or so, scalar.
 
-        Mean squared error of centres and half sizes, scalar. It makes places and sizes mean the same for every outline:
-        what looks the same could be painted off the centre of a frame that lies elsewhere. Outlines learn to lie in the
-        middle of their frames; a frame that followed what is painted in it could run away with it. Sizes of frames do
-        follow, and slots that claim nothing become alike.
+        It makes places and sizes mean the same for every outline: what looks the same could be painted in a frame that
+        lies elsewhere as well. And slots that claim nothing become alike. `masks` get no gradient.
         """
         with torch.autocast(slots.device.type, enabled=False):
-            frames, claims = self.frames(slots.float()), (masks > 0.5).flatten(2).any(dim=2, keepdim=True)
-            centre, half_size = frames.split([2, 1], dim=-1)
-            box_centre, box_half_size = self.boxes(torch.where(claims[..., None, None], masks, 0)).split([2, 1], dim=-1)
-            # The box moves and grows with its frame: in the frame's own unit only the outline changes this error.
-            off_centre = (box_centre - centre) / half_size * half_size.detach()
-            return torch.cat([off_centre, box_half_size.detach() - half_size], dim=-1).square().mean()
+            return F.smooth_l1_loss(self.frames(slots.float()), self.boxes(masks.detach()), beta=2 / len(self.pixels))
 
     def boxes(self, masks: Tensor) -> Tensor:
-        """The boxes of what `masks` (B, N, 1, H, W) claim: centre (x, y) and half the longer side, the latter kept
-        among the sizes that frames have, (B, N, 3). That of an empty mask is the smallest, in the image's middle."""
-        mine = masks.squeeze(2).square()
-        mine = mine / (mine + (1 - masks.squeeze(2)).square())  # sharper, so that traces do not count
-        columns, rows = mine.amax(dim=-2), mine.amax(dim=-1)  # (B, N, W), (B, N, H)
+        """The boxes of the pixels of which each of `masks` (B, N, 1, H, W) is the largest: centre (x, y) and half the
+        longer side, the latter kept among the sizes that frames have, (B, N, 3). Where there are none the box is the
+        smallest, in the middle of the image."""
+        mine = masks.squeeze(2) == masks.amax(dim=1)  # (B, N, H, W)
+        columns, rows = mine.any(dim=-2).float(), mine.any(dim=-1).float()  # (B, N, W), (B, N, H)
         wide, high = columns.sum(dim=-1), rows.sum(dim=-1)
         # The mean of the columns, of which one gap or stray pixel moves little.
         x, y = columns @ self.pixels / wide.clamp(min=1), rows @ self.pixels / high.clamp(min=1)

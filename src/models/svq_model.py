@@ -19,7 +19,8 @@ from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
 
-FRAME_WEIGHT = 0.3
+# Little: what a slot paints moves with its frame, and a frame that followed its box eagerly would run away with it.
+FRAME_WEIGHT = 0.05
 BOTTLENECKS = ("codes", "prototypes", "none")
 
 

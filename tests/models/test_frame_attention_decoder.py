@@ -93,7 +93,7 @@ def test_each_block_changes_its_own_part() -> None:
 def rectangles(*sides: tuple[slice, slice]) -> torch.Tensor:
     """Masks (1, N, 1, SIZE, SIZE) of a background and of what `sides` (rows, columns) cover on it."""
     masks = torch.zeros(1, len(sides) + 1, 1, SIZE, SIZE)
-    masks[:, 0] = 0.6
+    masks[:, 0] = 0.5
     for slot, (rows, columns) in enumerate(sides, 1):
         masks[0, slot, 0, rows, columns] = 0.9
     return masks
@@ -101,77 +101,26 @@ def rectangles(*sides: tuple[slice, slice]) -> torch.Tensor:
 
 def test_boxes_are_those_of_what_masks_claim(decoder: FrameAttentionDecoder) -> None:
     masks = rectangles((slice(2, 6), slice(8, 14)), (slice(10, 16), slice(0, 4)), (slice(0, 0), slice(0, 0)))
-    masks[:, 0] = 0.001  # traces
-    masks[0, 0, 0, 0, :] = masks[0, 0, 0, :, 0] = 1.0  # a background that touches two sides, for all that is seen of it
-    masks[0, 1, 0, 3, 9] = 0.0  # a hole
+    masks[0, 1, 0, 3, 9] = 0.1  # a hole
     smallest, largest = (HALF_SIZE / math.exp(ZOOM[0] + sign * ZOOM[1]) for sign in (1, -1))
     expected = [[0.0, 0.0, largest], [0.375, -0.5, 0.375], [-0.75, 0.625, 0.375], [0.0, 0.0, smallest]]
-    torch.testing.assert_close(decoder.boxes(masks)[0], torch.tensor(expected), atol=0.01, rtol=0)
+    torch.testing.assert_close(decoder.boxes(masks)[0], torch.tensor(expected))
 
 
-def discs(frames: torch.Tensor, decoder: FrameAttentionDecoder) -> torch.Tensor:
-    """Masks (1, N, 1, H, W) of a disc off the centre of each frame that moves and grows with it."""
-    x, y, half_size = frames.unsqueeze(-1).unbind(dim=-2)
-    across, down = (decoder.pixels - x) / half_size - 0.3, (decoder.pixels - y) / half_size + 0.2
-    distance = (across.unsqueeze(-2) ** 2 + down.unsqueeze(-1) ** 2).sqrt()
-    return torch.sigmoid(8 * (1 - distance)).unsqueeze(2)
-
-
-def test_frames_do_not_follow_what_is_painted_off_their_centre() -> None:
-    decoder = FrameAttentionDecoder(DIM, 12, 64, channels=2, num_blocks=5)
-    slots = (0.3 * torch.randn(1, SLOTS, DIM)).requires_grad_()
-    with torch.no_grad():
-        for layer in (decoder.to_x, decoder.to_y):
-            layer.bias.zero_()
-    frames = decoder.frames(slots)
-    loss = decoder.frame_loss(slots, discs(frames, decoder))
-    expected = (frames[..., 2:] * torch.tensor([0.3, -0.2, 0.0])).square().mean()
-    assert loss.item() == pytest.approx(expected.item(), rel=0.2)
-    (together,) = torch.autograd.grad(loss, slots, retain_graph=True)
-    (apart,) = torch.autograd.grad(decoder.frame_loss(slots, discs(frames, decoder).detach()), slots)
-    places = slice(6, None)  # the blocks of x and y
-    assert together[..., places].abs().max() < 0.2 * apart[..., places].abs().max()
-
-
-def test_outlines_learn_to_lie_in_the_middle_of_their_frames() -> None:
-    decoder = FrameAttentionDecoder(DIM, 12, 32, channels=2, num_blocks=5)
-    slots = 0.1 * torch.randn(1, 1, DIM)
-    blob = torch.zeros(1, 1, 1, 32, 32)
-    blob[..., 12:24, 12:20] = 6.0
-
-    def masks() -> torch.Tensor:
-        return torch.sigmoid(decoder(slots)[1] + blob - 3)
-
-    def off_centre() -> float:
-        return (decoder.boxes(masks()) - frame)[..., :2].square().sum().item()
-
-    with torch.no_grad():
-        decoder.to_x.bias.fill_(0.1)
-        decoder.to_y.bias.fill_(-0.1)
-        decoder.to_zoom.bias.zero_()
-    frame = decoder.frames(slots)
-    before = off_centre()
-    optimizer = torch.optim.Adam(decoder.to_outline.parameters(), lr=0.01)
-    for _ in range(60):
-        optimizer.zero_grad()
-        decoder.frame_loss(slots, masks()).backward()
-        optimizer.step()
-    assert off_centre() < 0.3 * before
-
-
-def test_frames_of_slots_that_claim_nothing_become_alike() -> None:
-    decoder = FrameAttentionDecoder(DIM, 12, SIZE, channels=2, num_blocks=5)
-    slots = (0.1 * torch.randn(1, SLOTS, DIM)).requires_grad_()
-    masks = rectangles((slice(0, 0), slice(0, 0)), (slice(0, 0), slice(0, 0))).requires_grad_()
-    optimizer = torch.optim.Adam([slots], lr=0.1)
-    for _ in range(200):
+def test_frames_learn_to_be_the_boxes(decoder: FrameAttentionDecoder) -> None:
+    masks = rectangles((slice(2, 6), slice(9, 14)), (slice(0, 0), slice(0, 0))).requires_grad_()
+    slots = torch.randn(1, SLOTS, DIM, requires_grad=True)
+    error = (decoder.frames(slots) - decoder.boxes(masks)).abs()
+    pixel = 2 / SIZE
+    error = torch.where(error < pixel, error.square() / (2 * pixel), error - pixel / 2).mean()
+    assert decoder.frame_loss(slots, masks).item() == pytest.approx(error.item())
+    optimizer = torch.optim.Adam([slots], lr=0.05)
+    for _ in range(1000):
         optimizer.zero_grad()
         decoder.frame_loss(slots, masks).backward()
+        assert slots.grad is not None and slots.grad.isfinite().all() and masks.grad is None
         optimizer.step()
-    assert masks.grad is not None and not masks.grad[:, 1:].any()  # what claims nothing is not taught to claim
-    frames = decoder.frames(slots)[0, 1:]
-    torch.testing.assert_close(frames[:, :2], torch.zeros(2, 2), atol=0.02, rtol=0)
-    assert (frames[:, 2] < 0.2).all()
+    torch.testing.assert_close(decoder.frames(slots), decoder.boxes(masks), atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, -2), (-4, 5)])
