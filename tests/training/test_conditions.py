@@ -26,13 +26,13 @@ def few_scenes(monkeypatch) -> None:
     monkeypatch.setattr(conditions, "SCENES", 24)
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     config = tiny_config()
     model = make_model(config.model)
     model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
-    return f"checkpoint={write(tmp_path / 'model.pth', model, config=asdict(config))}"
+    return f"checkpoint={write(tmp_path_factory.mktemp('checkpoint') / 'model.pth', model, config=asdict(config))}"
 
 
 @pytest.fixture
