@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import inspect
+import json
 import os
 import re
 import shlex
@@ -35,6 +36,8 @@ from src.training.run import train
 from src.training.sampling import write_samples
 from src.utils import precision
 
+from .reporting.test_evaluate import make_small
+from .training.test_ablation import STUDIES
 from .training.tiny import CONFIGS, NEEDED, TINY, in_folder, tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +58,7 @@ OPTIONS = sorted(
     }
     - DEFAULTS
     - {f"data={name}" for name in schema.FILES}  # tests/training/test_own_images.py
+    - {f"ablation={name}" for name in STUDIES}  # tests/training/test_ablation.py
 )
 TWO_STEPS = ("training.steps=2", "training.prior.steps=2")
 
@@ -98,21 +102,21 @@ def test_every_config_trains_two_steps(tmp_path, words):
 
 
 @pytest.mark.parametrize(
-    "override",
+    "words",  # choices about different things share a run
     [
-        *("data.background=random", "model.decoder=cnn", "model.slot_init=learned", "model.code_dim=3"),
-        *("model.quantize_at=every", "precision=float32", "precision=bf16", "data.num_workers=1"),
-        *("training.commitment_loss_weight=null", "model.slot_init=learned_noisy", "model.decoder=transformer"),
-        *("model.bottleneck=none", "model.bottleneck=prototypes", "model.backbone=paper", "model.implicit=false"),
-        *("model.salience=false", "model.inhibition=0", "training.schedule=half_life", "training.clip_norm=max"),
-        *("training.decoder_learning_rate=0.01", "training.prior.style=paper"),
+        ("data.background=random", "model.slot_init=learned", "model.code_dim=3", "precision=float32"),
+        ("model.decoder=cnn", "model.quantize_at=every", "precision=bf16", "training.commitment_loss_weight=null"),
+        ("model.slot_init=learned_noisy", "data.num_workers=1", "model.salience=false", "training.schedule=half_life"),
+        ("model.inhibition=0", "training.clip_norm=max", "training.decoder_learning_rate=0.01"),
+        ("model.backbone=paper", "model.implicit=false", "training.prior.style=paper"),
+        ("model.decoder=transformer", "model.num_starts=1", "training.dvae_learning_rate=0.01"),
+        ("model.bottleneck=none",),
+        ("model.bottleneck=prototypes",),
     ],
 )
-def test_every_choice_trains_two_steps(tmp_path, override):
-    words = (override, *NEEDED.get(override, ()))
-    if override == "model.decoder=transformer":
-        words = (*words, "model.num_starts=1", "training.dvae_learning_rate=0.01")
-    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, *words), Invocation(tmp_path / "run"))
+def test_every_choice_trains_two_steps(tmp_path, words):
+    needed = [more for word in words for more in NEEDED.get(word, ())]
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS, *words, *needed), Invocation(tmp_path / "run"))
 
 
 def test_choices_and_arguments_are_those_of_the_code():
@@ -178,10 +182,17 @@ def test_every_key_is_read_by_a_run(tmp_path, monkeypatch):
     assert {key for key in rest if not key.startswith("ablation.")} == set()  # those: tests/training/test_ablation.py
 
 
-def test_every_key_is_read_by_generate(tmp_path):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A checkpoint."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(tiny_config(*in_folder(folder), *TWO_STEPS), Invocation(folder / "run"))
+    return folder / "checkpoints" / BEST
+
+
+def test_every_key_is_read_by_generate(tmp_path, trained):
     seen: set[str] = set()
-    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
-    words = [f"checkpoint={tmp_path / 'checkpoints' / BEST}", f"output={tmp_path}", "num_images=2", "dpi=40"]
+    words = [f"checkpoint={trained}", f"output={tmp_path}", "num_images=2", "dpi=40"]
     given = tmp_path / "given.json"
     given.write_text('{"codes": [[[0, 1], [2, 3]]]}')
     for more in ([], [f"given={given}", "keep=[0]"]):
@@ -191,18 +202,13 @@ def test_every_key_is_read_by_generate(tmp_path):
     assert leaves(GenerateConfig) - seen == set()
 
 
-def test_every_key_is_read_by_evaluate(tmp_path, monkeypatch):
+def test_every_key_is_read_by_evaluate(tmp_path, trained, monkeypatch):
     seen: set[str] = set()
-    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
-    words = [
-        f"checkpoint={tmp_path / 'checkpoints' / BEST}",
-        f"output={tmp_path / 'report'}",
-        "num_generated=2",
-        "dpi=40",
-    ]
+    words = [f"checkpoint={trained}", f"output={tmp_path / 'report'}", "num_generated=2", "dpi=40"]
+    words += ["sections=[generation]"]  # which reads what sections read
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = launch.to_object(compose("evaluate", [*words, f"cache_dir={tmp_path / 'cache'}"]), ReportConfig)
-    monkeypatch.setattr("src.evaluation.attribute_training.STEPS", 2)
+    make_small(monkeypatch)
     evaluate(Recorder(config, "", seen))
     assert leaves(ReportConfig) - seen == set()
 
@@ -309,42 +315,68 @@ def test_a_value_that_the_data_set_lacks_is_found_before_training(overrides, sai
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["training.learnin_rate=1"], "learnin_rate is not a setting; did you mean training.learning_rate?"),
-        (["model.num_slots=many"], "model.num_slots: Value 'many' of type 'str' could not be converted"),
-        (["training.steps=null"], "training.steps: null is not allowed here"),
-        (["model=huge"], "Could not find 'model/huge' Available options in 'model': base"),
-        (["experiment=nothing"], "Available options in 'experiment': clevr_like_easy default"),
-        (["--config-name=nothing"], "Cannot find primary config 'nothing'"),
-        (["--config-name=model/base", "num_slots=2"], "begin it with `# @package _global_`"),
-        (["data.name=squares"], "choose one of: shapes, multi_dsprites"),
-        (["nonsense"], "Error parsing override 'nonsense'"),
-        (["log_dir="], "log_dir='' and name='svq' name no folder"),
-    ],
-)
-def test_a_mistake_on_the_command_line_is_one_line_and_code_2(tmp_path, words, said):
-    done = command("train", *words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+MISTAKES = {
+    "train training.learnin_rate=1": "learnin_rate is not a setting; did you mean training.learning_rate?",
+    "train model.num_slots=many": "model.num_slots: Value 'many' of type 'str' could not be converted",
+    "train training.steps=null": "training.steps: null is not allowed here",
+    "train model=huge": "Could not find 'model/huge' Available options in 'model': base",
+    "train experiment=nothing": "Available options in 'experiment': clevr_like_easy default",
+    "train --config-name=nothing": "Cannot find primary config 'nothing'",
+    "train --config-name=model/base num_slots=2": "begin it with `# @package _global_`",
+    "train data.name=squares": "choose one of: shapes, multi_dsprites",
+    "train nonsense": "Error parsing override 'nonsense'",
+    "train log_dir=": "log_dir='' and name='svq' name no folder",
+    "generate temperature=0": "temperature=0.0 is out of range",
+    "render variant=medium": "variant=medium is unknown; choose one of: easy, hard",
+    "render num_train=0": "num_train=0 is out of range; it must be at least 1",
+    "render num_worker=1": "num_worker is not a setting; did you mean num_workers?",
+    "render output=": "output is empty; give a path, such as output=output",
+}
+OUTPUTS = {  # with a file of that name
+    "render output=file": "output=file is a file; give an empty",
+    "render output=file/deeper": r"output=file/deeper cannot be used \(.*\); give one that",
+}
+
+# What `command` does, one line after the other in one process: starting one takes longer than what it says.
+COMMANDS = """
+import contextlib, io, json, os, runpy, sys
+
+endings = {}
+for number, line in enumerate(sys.argv[1:]):
+    os.mkdir(str(number))
+    os.chdir(str(number))
+    open("file", "w").close()
+    os.environ["HYDRA_FULL_ERROR"] = "0"  # which a command sets
+    module, *sys.argv[1:] = line.split()
+    code, errors = 0, io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        try:
+            runpy.run_module(f"src.{module}", run_name="__main__", alter_sys=True)
+        except SystemExit as stop:
+            code = stop.code
+    endings[line] = code, errors.getvalue(), os.listdir()
+    os.chdir("..")
+print(json.dumps(endings))
+"""
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["variant=medium"], "variant=medium is unknown; choose one of: easy, hard"),
-        (["num_train=0"], "num_train=0 is out of range; it must be at least 1"),
-        (["num_worker=1"], "num_worker is not a setting; did you mean num_workers?"),
-        (["output="], "output is empty; give a path, such as output=output"),
-    ],
-)
-def test_a_mistake_in_what_to_render_is_one_line_and_code_2(tmp_path, words, said):
-    done = command("render", *words, cwd=tmp_path)
-    assert done.returncode == 2 and said in done.stderr
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
-    assert list(tmp_path.iterdir()) == []
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory) -> dict[str, tuple[int, str, list[str]]]:
+    """Of each of the MISTAKES and OUTPUTS the exit code, what stderr says, and what lies in the folder afterwards."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-c", COMMANDS, *MISTAKES, *OUTPUTS]
+    folder = tmp_path_factory.mktemp("mistakes")
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_line_and_code_2(endings, line):
+    code, errors, left = endings[line]
+    assert code == 2 and MISTAKES[line] in errors
+    assert errors.count("\n") == 1 and errors.startswith("error: ")
+    assert not line.startswith("render") or left == ["file"]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -354,16 +386,12 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     assert re.search(r"^error: (Not a directory|File exists): \S*file", done.stderr)
 
 
-def test_an_output_that_cannot_be_made_is_one_line_and_code_2(tmp_path):
+@pytest.mark.parametrize("line", OUTPUTS)
+def test_an_output_that_cannot_be_made_is_one_line_and_code_2(endings, line):
     pytest.importorskip("mitsuba")
-    (tmp_path / "file").write_text("")
-    for output, said in (
-        ("file", "is a file; give an empty"),
-        ("file/deeper", r"cannot be used \(.*\); give one that"),
-    ):
-        done = command("render", f"output={output}", cwd=tmp_path)
-        assert done.returncode == 2 and re.match(f"error: output={output} {said}", done.stderr), done.stderr
-        assert done.stderr.count("\n") == 1
+    code, errors, _ = endings[line]
+    assert code == 2 and re.match(f"error: {OUTPUTS[line]}", errors), errors
+    assert errors.count("\n") == 1
 
 
 def test_the_setting_behind_an_error_of_the_file_system_is_named(tmp_path, monkeypatch):
@@ -389,8 +417,7 @@ def test_a_folder_for_checkpoints_that_cannot_be_made_is_found_at_once(tmp_path,
         )
 
 
-def test_the_whole_traceback_on_demand(tmp_path, monkeypatch):
-    assert "Traceback" not in command("train", "data.name=squares", cwd=tmp_path).stderr
+def test_the_whole_traceback_on_demand(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "1"}
     words = [sys.executable, "-m", "src.train", "data.name=squares", f"log_dir={tmp_path}"]
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -447,9 +474,6 @@ def test_training_then_generating_from_any_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(Path("samples") / name) for name in ("images.png", "codes.json")]
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "logs", "samples"}
-
-    done = command("generate", "temperature=0", cwd=tmp_path)
-    assert done.returncode == 2 and "temperature=0.0 is out of range" in done.stderr
 
 
 @pytest.mark.slow

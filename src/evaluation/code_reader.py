@@ -122,14 +122,7 @@ def fit_reader(
         ValueError: nothing to read.
     """
     codes, at = found.codes, (torch.from_numpy(found.scene), torch.from_numpy(found.slot))
-    known: dict[str, tuple[Tensor, tuple[str, ...]]] = {}
-    for name, values in class_names.items():
-        if name in found.factors:
-            known[name] = torch.from_numpy(found.factors[name]).long(), tuple(values)
-    for name, (axis, values) in SIDES.items():
-        if axis in found.factors:
-            known[name] = torch.from_numpy(found.factors[axis] >= 0.5).long(), values
-    known = {name: found for name, found in known.items() if found[0].unique().numel() > 1}
+    known = _varying({name: torch.from_numpy(values) for name, values in found.factors.items()}, class_names)
     if not known:
         raise ValueError(f"{len(found.scene)} matched objects have no property that varies, so codes cannot say any")
     flat = codes.flatten(0, 1)
@@ -146,6 +139,24 @@ def fit_reader(
     examples = torch.from_numpy(found.object_codes)[some]
     state = {"probes": probes, "mean": mean, "scale": scale, "examples": examples}
     return CodeReader(model, {name: words for name, (_, words) in known.items()}, state, most_objects)
+
+
+def what_data_shows(data: SceneDataset) -> tuple[dict[str, tuple[str, ...]], int]:
+    """Property → the words for its values, as a reader may know them at most, and S: known before codes are read."""
+    present = data.factors["present"]
+    known = _varying({name: values[present] for name, values in data.factors.items()}, data.class_names)
+    return {name: words for name, (_, words) in known.items()}, present.shape[1]
+
+
+def _varying(
+    factors: Mapping[str, Tensor], class_names: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[Tensor, tuple[str, ...]]]:
+    """The properties that have words and vary among objects (O,): of each, the objects' values and the words."""
+    known = {name: (factors[name].long(), tuple(words)) for name, words in class_names.items() if name in factors}
+    for name, (axis, words) in SIDES.items():
+        if axis in factors:
+            known[name] = (factors[axis] >= 0.5).long(), words
+    return {name: both for name, both in known.items() if both[0].unique().numel() > 1}
 
 
 # ------------------------------------------------------------------ kept in a file

@@ -13,18 +13,19 @@ SPELLINGS = {"grey": "gray", "gray": "grey"}
 Names = Mapping[str, Sequence[str]]  # property → the words for its values
 
 
-def parse(text: str, names: Names) -> list[dict[str, int]]:
+def parse(text: str, names: Names, most_objects: int) -> list[dict[str, int]]:
     """The objects that `text` asks for: of each, which value (an index of `names`) some of its properties must have.
 
     Kinds of object are joined by commas or "and"; each may have a number before it, and words for its properties in
     any order. Plurals are understood. What is not said does not matter.
 
     Raises:
-        ValueError: a word that is not known, a property said twice, or nothing asked for; one line.
+        ValueError: a word that is not known, a property said twice, nothing or more than `most_objects` asked for; one
+            line.
     """
     words = _forms(names)
     longest = max(map(len, words), default=1)
-    objects: list[dict[str, int]] = []
+    kinds: list[tuple[int, dict[str, int]]] = []
     for phrase in re.split(r",|\band\b", text.lower()):
         tokens = re.findall(r"[^\s]+", phrase)
         if not tokens:
@@ -54,10 +55,16 @@ def parse(text: str, names: Names) -> list[dict[str, int]]:
             tokens = tokens[1:]
         if not asks:
             raise ValueError(f"{phrase.strip()!r} names no object; {known(names)}")
-        objects += [description] * number
-    if not objects:
+        kinds.append((number, description))
+    if not kinds:
         raise ValueError(f"no object is asked for; {known(names)}")
-    return objects
+    total = sum(number for number, _ in kinds)
+    if total > most_objects:
+        raise ValueError(
+            f"conditions={text!r} asks for {total} objects, but scenes of this data have {most_objects} at most; ask "
+            "for fewer"
+        )
+    return [description for number, description in kinds for _ in range(number)]
 
 
 def known(names: Names) -> str:

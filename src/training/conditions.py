@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..configs.errors import ConfigError, as_config_error
 from ..configs.schema import GenerateConfig
+from ..data.base import SceneDataset
 from ..data.catalogue import open_split
 from ..data.decoding import decode_picture
-from ..evaluation.code_reader import SCENES, CodeReader, code_reader, key_of
+from ..evaluation.code_reader import SCENES, CodeReader, code_reader, key_of, what_data_shows
 from ..evaluation.words import in_words, parse
 from ..models.code_model import CodeModel
 from ..models.completion import Completion, NothingFound, Requirement
@@ -70,21 +71,19 @@ def what_is_asked(
         count = len(asked.given)
         said.append(f"{count} slot{'s' if count > 1 else ''} of {Path(source).name}")
     if conditions is not None:
-        reader = _reader(config.checkpoint, model, autocast, cache_dir)
+        scenes, key = _scenes(config.checkpoint)
         with as_config_error():
-            descriptions = parse(conditions, reader.names)
-        if len(descriptions) > reader.most_objects:
+            names, most_objects = what_data_shows(scenes)
+            descriptions = parse(conditions, names, most_objects)
+        total = len(descriptions) + (0 if asked.given is None else len(asked.given))
+        if total > model.num_slots:
             raise ConfigError(
-                f"conditions={conditions!r} asks for {len(descriptions)} objects, but scenes of this data have "
-                f"{reader.most_objects} at most; ask for fewer"
+                f"{total} slots are asked for, but a scene of this model has {model.num_slots}; ask for fewer"
             )
-        asked.wanted = _requirements(descriptions, reader)
+        with as_config_error():  # what can be refused was: reading codes takes a while
+            reader = code_reader(model, scenes, key, cache_dir, autocast)
+            asked.wanted = _requirements(descriptions, reader)
         said.append(", ".join(f"{n} × {one}" for one, n in _counted(descriptions, reader).items()))
-    total = len(asked.wanted) + (0 if asked.given is None else len(asked.given))
-    if total > model.num_slots:
-        raise ConfigError(
-            f"{total} slots are asked for, but a scene of this model has {model.num_slots}; ask for fewer"
-        )
     asked.words = " and ".join(said)
     return asked
 
@@ -169,7 +168,8 @@ def _show(codes: Tensor, model: SVQ, autocast: AbstractContextManager, folder: P
 # ------------------------------------------------------------------ words
 
 
-def _reader(checkpoint: str, model: SVQ, autocast: AbstractContextManager, cache_dir: str) -> CodeReader:
+def _scenes(checkpoint: str) -> tuple[SceneDataset, str]:
+    """The scenes that codes are read from, and the key under which the reader is kept."""
     settings = safe_load(checkpoint).get("config")
     data = settings.get("data") if isinstance(settings, dict) else None
     if not isinstance(data, dict):
@@ -183,8 +183,7 @@ def _reader(checkpoint: str, model: SVQ, autocast: AbstractContextManager, cache
             f"{scenes.name} has no masks and names of properties, so no words are known for what its codes mean; use "
             "given or image"
         )
-    with as_config_error():
-        return code_reader(model, scenes, key_of(checkpoint, data), cache_dir, autocast)
+    return scenes, key_of(checkpoint, data)
 
 
 def _requirements(descriptions: Sequence[dict[str, int]], reader: CodeReader) -> list[Requirement]:

@@ -25,7 +25,7 @@ def test_every_object_shows_at_least_half_of_its_area(name):
 @pytest.mark.parametrize("background", ["black", "random"])
 def test_images_and_masks_match_a_supersampled_render(name, background):
     size, fine = 64, 8
-    dataset = make_dataset(name, num_samples=40, max_shapes=5, seed=6, background=background)
+    dataset = make_dataset(name, num_samples=20, max_shapes=5, seed=6, background=background)
     truth = dataset.ground_truth_arrays()
     for i in range(len(dataset)):
         owner, _ = owners(dataset, i, size * fine)

@@ -142,7 +142,7 @@ def test_splits_seeds_and_subsets_never_meet():
 
 @pytest.mark.parametrize("background", ["black", "textured"])
 def test_image_i_is_its_own(background, monkeypatch):
-    many = SpritesDataset(300, background=background)
+    many = SpritesDataset(50, background=background)
     monkeypatch.setattr("src.data.rendering._CHUNK_BYTES", 1)
     monkeypatch.setattr(SpritesDataset, "scene_chunk", 7)
     assert torch.equal(SpritesDataset(20, background=background).images, many.images[:20])

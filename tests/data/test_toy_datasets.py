@@ -103,7 +103,7 @@ def test_workers_of_any_start_method_give_the_same_batches(method):
     if method not in torch.multiprocessing.get_all_start_methods():
         pytest.skip(f"{method} is not available on this platform")
     dataset = ShapesDataset(num_samples=24)
-    loader = DataLoader(dataset, batch_size=8, num_workers=2, multiprocessing_context=method)
+    loader = DataLoader(dataset, batch_size=8, num_workers=1, multiprocessing_context=method)
     assert torch.equal(torch.cat(list(loader)), ShapesDataset(num_samples=24).images.float() / 255)
 
 

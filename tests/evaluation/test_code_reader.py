@@ -99,6 +99,16 @@ def test_what_never_varies_is_not_read(model) -> None:
         fit_reader(model, constant, NAMES, 2)
 
 
+def test_words_are_known_before_codes_are_read() -> None:
+    from src.data.toy_datasets import make_dataset
+
+    data = make_dataset("shapes", num_samples=40, image_size=16, max_shapes=3)
+    names, most_objects = code_reader.what_data_shows(data)
+    assert names == {**data.class_names, "across": ("left", "right"), "down": ("top", "bottom")} and most_objects == 3
+    names, _ = code_reader.what_data_shows(make_dataset("shapes", num_samples=1, image_size=16, max_shapes=1))
+    assert names == {}  # of one object nothing varies
+
+
 def test_vectors_are_those_of_slots(model) -> None:
     codes = torch.randint(8, (4, 3), generator=torch.Generator().manual_seed(0))
     for n in range(4):

@@ -192,7 +192,7 @@ def subject_of(model: CodeModel, train_ds: SceneDataset, test_ds: SceneDataset) 
 
 
 def test_the_section_of_sprites(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"FIT_SCENES": 600, "TEST_SCENES": 60, "STEPS": 60}.items():
+    for name, value in {"FIT_SCENES": 600, "TEST_SCENES": 60, "STEPS": 20}.items():
         monkeypatch.setattr(downstream, name, value)
     train_ds, test_ds = SpritesDataset(300, 32), SpritesDataset(40, 32, split="test")
     seen = [

@@ -29,7 +29,7 @@ RED_CIRCLE = {"shape": 0, "colour": 0}
     ],
 )
 def test_what_is_said_is_understood(text, objects) -> None:
-    assert parse(text, NAMES) == objects
+    assert parse(text, NAMES, 4) == objects
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,17 @@ def test_what_is_said_is_understood(text, objects) -> None:
         ("two and a circle", "'two' names no object"),
         ("", "no object is asked for"),
         (" , and", "no object is asked for"),
+        ("two circles and three squares", "asks for 5 objects, but scenes of this data have 4 at most; ask for fewer"),
+        ("99999999999999999999 circles", "asks for 99999999999999999999 objects"),
     ],
 )
 def test_what_is_not_is_one_line(text, said) -> None:
     with pytest.raises(ValueError, match=said) as error:
-        parse(text, NAMES)
+        parse(text, NAMES, 4)
     assert "\n" not in str(error.value)
 
 
 def test_words_for_a_description_read_as_it() -> None:
     for description in (RED_CIRCLE, {"across": 1}, {"down": 0, "across": 0, "shape": 2, "colour": 2}, {}):
-        assert parse(in_words(description, NAMES), NAMES) == [description]
+        assert parse(in_words(description, NAMES), NAMES, 4) == [description]
     assert in_words({"shape": 0, "down": 0, "across": 1, "colour": 0}, NAMES) == "red circle at the top right"

@@ -15,7 +15,7 @@ from src.configs import launch
 from src.configs.errors import ConfigError
 from src.configs.launch import plain
 from src.configs.schema import ReportConfig
-from src.evaluation import attribute_training
+from src.evaluation import attribute_training, disentanglement, prior_details
 from src.evaluation.report import evaluate_model
 from src.models.code_model import CodeModel
 from src.reporting.checkpoints import find, labels, open_checkpoints
@@ -30,14 +30,26 @@ from ..data.files import write_pictures
 from ..training.tiny import CONFIGS, tiny_config
 from .test_html_page import assert_self_contained
 
-SMALL = {"PLACEMENTS": 32, "EXAMPLES": 128, "BATCH": 16, "STEPS": 2, "TEST_SCENES": 16, "TEST_PER_KIND": 4}
+SMALL = {
+    attribute_training: {
+        **{"PLACEMENTS": 32, "EXAMPLES": 128, "BATCH": 16, "STEPS": 2, "TEST_SCENES": 16, "TEST_PER_KIND": 4},
+    },
+    prior_details: {"CONDITIONS": {1: 2, 2: 1}, "SCENES": 2, "CONDITION_PARTICLES": 64, "SCENE_PARTICLES": 32},
+    disentanglement: {"TREES": 5},
+}
 OBJECTS = ("segmentation", "readout", "blocks", "codebooks")
 
 
+def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of few numbers, so that it takes little time."""
+    for module, sizes in SMALL.items():
+        for name, value in sizes.items():
+            monkeypatch.setattr(module, name, value)
+
+
 @pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in SMALL.items():
-        monkeypatch.setattr(attribute_training, name, value)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_small(monkeypatch)
 
 
 def trained(path: Path, *words: str, seed: int = 0, prior: bool = True, config: dict[str, Any] | None = None) -> Path:
@@ -232,6 +244,17 @@ def test_paths_of_the_machine_stay_on_it() -> None:
     assert without_places(settings) == {"a": "data", "b": ["logs/cache", 3], "c": None}
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one good checkpoint, and what is none."""
+    folder = tmp_path_factory.mktemp("files")
+    whole = trained(folder / "good.pth").read_bytes()
+    (folder / "half.pth").write_bytes(whole[: len(whole) // 2])
+    torch.save({"state_dict": {}}, folder / "foreign.pth")
+    (folder / "empty").mkdir()
+    return folder
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -257,13 +280,9 @@ def test_paths_of_the_machine_stay_on_it() -> None:
         (["num_generated=0"], "num_generated=0 is out of range; it must be at least 1"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(tmp_path: Path, words: list[str], said: str) -> None:
-    whole = trained(tmp_path / "good.pth").read_bytes()
-    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
-    torch.save({"state_dict": {}}, tmp_path / "foreign.pth")
-    (tmp_path / "empty").mkdir()
+def test_what_cannot_be_used_is_one_line(tmp_path: Path, files: Path, words: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        evaluate(settings(tmp_path, *(word.format(tmp=tmp_path) for word in words)))
+        evaluate(settings(tmp_path, *(word.format(tmp=files) for word in words)))
     assert said in str(error.value)
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()

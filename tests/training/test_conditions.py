@@ -26,13 +26,13 @@ def few_scenes(monkeypatch) -> None:
     monkeypatch.setattr(conditions, "SCENES", 24)
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     config = tiny_config()
     model = make_model(config.model)
     model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
-    return f"checkpoint={write(tmp_path / 'model.pth', model, config=asdict(config))}"
+    return f"checkpoint={write(tmp_path_factory.mktemp('checkpoint') / 'model.pth', model, config=asdict(config))}"
 
 
 @pytest.fixture
@@ -42,6 +42,12 @@ def ask(tmp_path: Path, checkpoint: str):
         return [path.name for path in paths], json.loads(paths[-1].read_text())
 
     return asking
+
+
+@pytest.fixture
+def nothing_is_read(monkeypatch) -> None:
+    """Reading codes takes a while: what can be refused before is."""
+    monkeypatch.setattr(code_reader, "run_model", lambda *_, **__: pytest.fail("codes were read"))
 
 
 def scene_file(tmp_path: Path, *scenes: list[list[int]]) -> str:
@@ -96,15 +102,16 @@ def test_words_are_read_off_the_codes(tmp_path, checkpoint, ask, monkeypatch) ->
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["conditions=four circles"], "asks for 4 objects, but scenes of this data have 3 at most"),
+        (["conditions=four circles"], "conditions='four circles' asks for 4 objects, .* scenes of this data have 3"),
         (["conditions=a pink circle"], "'pink' is not known here; known are numbers"),
+        (["conditions=a red blue circle"], "asks for one object of colour red and blue; ask for two objects"),
         (["keep=[0]"], "says which slots stay, but not of what; give image=... or given=..."),
         (["given=missing.json"], "given=missing.json does not exist; give a file with"),
         (["image=missing.png"], "missing.png: no such file"),
         (["image=a.png", "given=a.json"], "do not go together; give one of them"),
     ],
 )
-def test_what_cannot_be_asked_for_is_one_line(ask, words, said) -> None:
+def test_what_cannot_be_asked_for_is_one_line(ask, nothing_is_read, words, said) -> None:
     with pytest.raises(ConfigError, match=said):
         ask(*words)
 
@@ -124,7 +131,7 @@ def test_what_cannot_be_asked_for_is_one_line(ask, words, said) -> None:
         ([[[1, 2], [3, 4]]], ["conditions=two circles"], "4 slots are asked for, but a scene of this model has 3"),
     ],
 )
-def test_scenes_that_cannot_be_given_are_one_line(tmp_path, ask, scenes, words, said) -> None:
+def test_scenes_that_cannot_be_given_are_one_line(tmp_path, ask, nothing_is_read, scenes, words, said) -> None:
     with pytest.raises(ConfigError, match=said):
         ask(scene_file(tmp_path, *scenes), *words)
 

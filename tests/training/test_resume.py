@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from src.configs.errors import Interrupted
 from src.configs.launch import Invocation
 from src.models.svq_model import SVQ
-from src.training import loop
+from src.training import finish, loop
 from src.training.checkpoint import BEST, LAST, load_checkpoint
 from src.training.run import train
 
@@ -47,6 +49,14 @@ killing.calls = 0
 loop.clip_gradients = killing
 train(tiny_config(*overrides), Invocation(Path(overrides[0].removeprefix("log_dir="))))
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """Nothing here looks at them, and they take longer than the steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finish, "save_pictures", lambda *_: [])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +155,10 @@ def test_resuming_from_another_folder_brings_its_own_best_model(tmp_path, uninte
     assert_same_run(tmp_path / "b", uninterrupted)
 
 
-def test_a_finished_run_is_replaced_by_a_new_one(tmp_path, caplog):
+def test_a_finished_run_is_replaced_by_a_new_one(tmp_path, uninterrupted, caplog):
     caplog.set_level("INFO")
-    config = tiny_config(*in_folder(tmp_path), *SETTINGS, "training.prior.steps=0", "training.resume=auto")
-    train(config, Invocation(tmp_path / "run"))
-    train(config, Invocation(tmp_path / "run2"))
+    shutil.copytree(uninterrupted, tmp_path / "checkpoints")
+    before = (tmp_path / "checkpoints" / LAST).stat().st_mtime_ns
+    resume(tmp_path)
+    assert (tmp_path / "checkpoints" / LAST).stat().st_mtime_ns > before
     assert f"starting anew: {tmp_path / 'checkpoints' / BEST} will be replaced" in caplog.text

@@ -13,7 +13,7 @@ from src.configs.launch import Invocation
 from src.models.catalogue import make_model
 from src.models.code_model import CodeModel
 from src.models.svq_model import SVQ
-from src.training import run
+from src.training import finish, run
 from src.training.autoencoder import set_ramps
 from src.training.checkpoint import BEST, FINISHED, LAST, load_checkpoint
 from src.training.run import train
@@ -25,8 +25,15 @@ from .tiny import assert_same_weights, in_folder, tiny_config, weights
 def finished(tmp_path_factory) -> Path:
     """A folder with a finished run: `checkpoints` and `run`."""
     folder = tmp_path_factory.mktemp("finished")
-    train(tiny_config(*in_folder(folder)), Invocation(folder / "run"))
+    shown = ("training.image_every=3", "training.checkpoint_every=2", "visualization.num_images=2")
+    train(tiny_config(*in_folder(folder), *shown), Invocation(folder / "run"))
     return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Of tests that do not look at those of a run's end, which take longer than its steps."""
+    monkeypatch.setattr(finish, "save_pictures", lambda *_: [])
 
 
 def test_results_tell_what_made_them(finished):
@@ -53,7 +60,7 @@ def test_pictures_are_saved(finished):
 )
 def test_models_without_slots_or_codes_show_what_they_have(tmp_path, words, pictures, caplog):
     caplog.set_level("INFO")
-    train(tiny_config(*in_folder(tmp_path), *words), Invocation(tmp_path / "run"))
+    train(tiny_config(*in_folder(tmp_path), "training.image_every=6", *words), Invocation(tmp_path / "run"))
     assert {path.stem for path in (tmp_path / "run").glob("*.png")} == pictures
     tags = EventAccumulator(str(tmp_path / "run")).Reload().Tags()
     assert set(tags["images"]) == pictures - {"codebook_use"}
@@ -100,7 +107,7 @@ def test_both_files_rebuild_the_model_and_the_run_is_finished(finished):
     assert state.phase == FINISHED and not state.optimizer
 
 
-def test_the_best_model_is_the_one_with_the_smallest_validation_loss(tmp_path, monkeypatch):
+def test_the_best_model_is_the_one_with_the_smallest_validation_loss(tmp_path, monkeypatch, no_pictures):
     from src.training import autoencoder, prior
 
     losses = iter([3.0, 1.0, 2.0, 5.0, 4.0, 6.0])  # after steps 2, 4, 6, then 2, 4, 5 of the prior
@@ -124,7 +131,7 @@ def test_the_best_model_is_the_one_with_the_smallest_validation_loss(tmp_path, m
     assert_same_weights(best, seen[4.0])
 
 
-def test_same_seed_same_weights_and_another_seed_others(finished, tmp_path):
+def test_same_seed_same_weights_and_another_seed_others(finished, tmp_path, no_pictures):
     train(tiny_config(*in_folder(tmp_path / "a")), Invocation(tmp_path / "a"))
     train(tiny_config(*in_folder(tmp_path / "b"), "seed=1"), Invocation(tmp_path / "b"))
     first, same, other = (weights(p / "checkpoints" / LAST) for p in (finished, tmp_path / "a", tmp_path / "b"))
@@ -172,7 +179,7 @@ def test_a_nan_stops_says_when_and_keeps_the_last_good_checkpoint(tmp_path, monk
     assert autoencoder.run_phase is loop.run_phase
     monkeypatch.setattr(loop, "clip_gradients", poisoned)
     with pytest.raises(CommandError, match=rf"step 4 of [56] \({phase}\): .*nan.*last\.pth is from before") as stop:
-        train(tiny_config(*in_folder(tmp_path)), Invocation(tmp_path / "run"))
+        train(tiny_config(*in_folder(tmp_path), "training.checkpoint_every=2"), Invocation(tmp_path / "run"))
     assert stop.value.exit_code == 1 and "\n" not in str(stop.value)
     for name, content in saved.items():
         assert (tmp_path / "checkpoints" / name).read_bytes() == content
@@ -200,13 +207,13 @@ def test_sizes_that_do_not_fit_are_said_before_training_starts(tmp_path, overrid
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_new_run_says_what_it_replaces(tmp_path, finished, caplog):
+def test_a_new_run_says_what_it_replaces(tmp_path, finished, caplog, no_pictures):
     caplog.set_level("INFO")
     train(tiny_config(f"log_dir={tmp_path}", f"checkpoint_dir={finished / 'checkpoints'}"), Invocation(tmp_path))
     assert f"starting anew: {finished / 'checkpoints' / BEST} will be replaced" in caplog.text
 
 
-def test_runs_of_a_multirun_keep_their_checkpoints(tmp_path):
+def test_runs_of_a_multirun_keep_their_checkpoints(tmp_path, no_pictures):
     train(tiny_config(*in_folder(tmp_path)), Invocation(tmp_path / "job_0", own_checkpoints=True))
     assert (tmp_path / "job_0" / "checkpoints" / BEST).exists()
     assert not (tmp_path / "checkpoints").exists()
@@ -218,9 +225,7 @@ def test_no_draft_is_left_behind(finished):
     assert sorted(os.listdir(finished / "checkpoints")) == [BEST, LAST]
 
 
-def test_scores_reach_the_file_the_table_and_the_pictures(tmp_path, monkeypatch, caplog):
-    from src.training import finish
-
+def test_scores_reach_the_file_the_table_and_the_pictures(tmp_path, monkeypatch, caplog, no_pictures):
     asked = {}
 
     def fake_scores(model, train_data, test_data, **options):

@@ -38,7 +38,7 @@ def write(path: Path, model: SVQ, **changes) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model() -> SVQ:
     torch.manual_seed(0)
     model = make_model(tiny_config().model)
@@ -46,9 +46,9 @@ def model() -> SVQ:
     return model
 
 
-@pytest.fixture
-def checkpoint(tmp_path, model) -> str:
-    return f"checkpoint={write(tmp_path / 'model.pth', model)}"
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, model) -> str:
+    return f"checkpoint={write(tmp_path_factory.mktemp('checkpoint') / 'model.pth', model)}"
 
 
 def test_writes_a_picture_and_codes_that_decode_to_it(tmp_path, checkpoint, model):
@@ -89,19 +89,22 @@ def test_arguments_out_of_range(tmp_path, checkpoint, override, said):
         generate(tmp_path, checkpoint, override)
 
 
-@pytest.mark.parametrize("kind", ["vqvae", "dvae"])
-def test_models_of_every_kind_are_loaded_wherever_they_are_asked_for(tmp_path, kind):
-    model = make_model(tiny_config(f"model={kind}", "model.vocab_size=8").model)
-    model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
-    path = write(tmp_path / "model.pth", model)
-    _, listing = generate(tmp_path, f"checkpoint={path}")
-    content = json.loads(listing.read_text())
-    assert content["shape"] == [5, model.num_slots, 1]
-    assert 0 <= torch.tensor(content["codes"]).min() <= torch.tensor(content["codes"]).max() < model.codebook_size
+def test_models_of_every_kind_are_loaded_wherever_they_are_asked_for(tmp_path):
+    kinds = ["vqvae", "dvae"]
+    for kind in kinds:
+        model = make_model(tiny_config(f"model={kind}", "model.vocab_size=8").model)
+        model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
+        path = write(tmp_path / f"{kind}.pth", model)
+        _, listing = generate(tmp_path, f"checkpoint={path}")
+        content = json.loads(listing.read_text())
+        assert content["shape"] == [5, model.num_slots, 1]
+        assert 0 <= torch.tensor(content["codes"]).min() <= torch.tensor(content["codes"]).max() < model.codebook_size
     # Nothing else was imported there that would know the kinds.
-    code = f"from src.models.code_model import CodeModel; print(CodeModel.from_checkpoint({str(path)!r}).kind)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == kind, done.stderr
+    code = "import sys; from src.models.code_model import CodeModel\n"
+    code += "for path in sys.argv[1:]: print(CodeModel.from_checkpoint(path).kind)"
+    line = [sys.executable, "-c", code, *(str(tmp_path / f"{kind}.pth") for kind in kinds)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == kinds, done.stderr
 
 
 def test_a_model_without_a_prior(tmp_path):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,10 +24,10 @@ TINY = (
     *("model.vocab_size=16", "model.decoder_layers=1", "model.decoder_heads=2"),
     *("training.steps=6", "training.batch_size=4", "training.warmup_steps=2", "training.log_every=2"),
     *("training.sketch_steps=2", "training.quantize_from=1", "training.quantize_by=3"),
-    *("training.eval_every=3", "training.image_every=3", "training.checkpoint_every=2"),
+    *("training.eval_every=3", "training.image_every=100", "training.checkpoint_every=100"),
     *("training.prior.steps=5", "training.prior.batch_size=8", "training.prior.warmup_steps=2"),
     *("training.prior.embed_dim=8", "training.prior.num_heads=2", "training.prior.num_layers=1"),
-    *("visualization.num_images=2", "visualization.num_samples=4", "visualization.dpi=40"),
+    *("visualization.num_images=1", "visualization.num_samples=2", "visualization.dpi=40"),
     *("evaluation.enabled=false", "device=cpu"),
 )
 
@@ -43,9 +47,31 @@ NEEDED = {
 }
 
 
+SOMEWHERE = str(Path("/a/folder/of/a/test").absolute())
+
+
 def tiny_config(*overrides: str, config_name: str = "train") -> TrainConfig:
-    """The config of `python -m src.train --config-name=... <tiny overrides> <overrides>`."""
+    """The config of `python -m src.train --config-name=... <tiny overrides> <overrides>`.
+
+    Composing takes a while, so it is done once for all tests that differ in nothing but the folder of `in_folder`.
+    """
+    folder = next((Path(word.removeprefix("log_dir=")).parent for word in overrides if word.startswith("log_dir=")), "")
+    if not folder or not folder.is_absolute():
+        return copy.deepcopy(_composed(overrides, config_name))
+    words = tuple(word.replace(str(folder), SOMEWHERE) for word in overrides)
+    return _moved(_composed(words, config_name), str(folder))
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...], config_name: str) -> TrainConfig:
     return launch.compose_config([*TINY, *overrides], config_name)
+
+
+def _moved(value: Any, folder: str) -> Any:
+    """A copy of a config with `folder` for SOMEWHERE."""
+    if is_dataclass(value):
+        return replace(value, **{entry.name: _moved(getattr(value, entry.name), folder) for entry in fields(value)})
+    return value.replace(SOMEWHERE, folder) if isinstance(value, str) else copy.deepcopy(value)
 
 
 def assert_same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
