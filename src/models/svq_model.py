@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,16 @@ class SVQ(CodeModel):
     """
 
     kind = "svq"
+    # Rounding what decides between codes changes some; the sketcher serves training only.
+    compact_bits = MappingProxyType(
+        {
+            **CodeModel.compact_bits,
+            "encoder.slot_attention.": 32,
+            "quantizer.codebook": 32,
+            "starts": 32,
+            "decoder.sketcher.": 8,
+        }
+    )
 
     starts: Tensor | None
 

@@ -19,7 +19,6 @@ from src.evaluation import attribute_training
 from src.evaluation.report import evaluate_model
 from src.models.code_model import CodeModel
 from src.reporting.checkpoints import find, labels, open_checkpoints
-from src.reporting.report import without_places
 from src.reporting.run import evaluate
 from src.reporting.sections import SECTIONS
 from src.training.build import make_model, make_split
@@ -225,11 +224,6 @@ def test_every_checkpoint_has_a_name_of_its_own() -> None:
         "else/where/model<script>.pth": "model_script__2",
     }
     assert labels([Path(path) for path in named], [{"config": {"name": "svq"}}] * 5) == list(named.values())
-
-
-def test_paths_of_the_machine_stay_on_it() -> None:
-    settings = {"a": str(Path("/home/somebody/data").absolute()), "b": ["logs/cache", 3], "c": None}
-    assert without_places(settings) == {"a": "data", "b": ["logs/cache", 3], "c": None}
 
 
 @pytest.mark.parametrize(
