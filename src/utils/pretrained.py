@@ -76,7 +76,8 @@ def find(given: str | os.PathLike, revision: str | None = None) -> Path:
     if path.exists():
         return path
     names = ", ".join(shipped()) or "none"
-    if not isinstance(given, str) or not _HUB_ID.fullmatch(given):
+    local = path.parent.is_dir()  # a path with a mistake in its last part rather than an id
+    if not isinstance(given, str) or not _HUB_ID.fullmatch(given) or local:
         raise ValueError(
             f"{str(given)!r} is no shipped model (there are: {names}), no folder that save_pretrained wrote and no "
             "Hugging Face id such as owner/name"

@@ -167,8 +167,9 @@ def test_what_lies_here_goes_before_what_is_shipped(shipped_tiny: Path) -> None:
     assert find("tiny") == Path("tiny") and safe_load("tiny")["step"] == 4
 
 
-@pytest.mark.parametrize("name", ["tine", "../shipped/none", "a/b/c", "./no/where", "", "owner/", "/etc"])
+@pytest.mark.parametrize("name", ["tine", "folder/none", "../shipped/none", "a/b/c", "./no", "", "owner/", "/etc"])
 def test_a_name_of_nothing_lists_what_is_shipped(shipped_tiny: Path, name: str) -> None:
+    Path("folder").mkdir()
     with pytest.raises(ValueError, match=r"\(there are: tiny\)|holds no config.json") as caught:
         find(name)
     assert "\n" not in str(caught.value)
@@ -199,9 +200,7 @@ def test_a_hub_id_is_fetched(shipped_tiny: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     assert find("owner/name", revision="v1") == shipped_tiny
     assert asked == {"name": "owner/name", "revision": "v1", "allow_patterns": [WEIGHTS, CONFIG, "README.md"]}
-    with pytest.raises(
-        ValueError, match="'owner/nothing' cannot be fetched from the Hugging Face hub: no such repository"
-    ):
+    with pytest.raises(ValueError, match="'owner/nothing' cannot be fetched from .* hub: no such repository"):
         find("owner/nothing")
     with pytest.raises(ValueError, match="'owner/other' of the Hugging Face hub holds no config.json"):
         find("owner/other")
