@@ -94,7 +94,7 @@ def require_slots(slots: Tensor, num_slots: int, slot_dim: int) -> None:
 
 
 def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_size: int) -> None:
-    """Raises unless `codes` is an int64 tensor (B, N, M) with values in [0, K), which no graph can look at."""
+    """Raises unless `codes` is an int64 tensor (B, N, M) with values in [0, K); not looked at while a graph is made."""
     if not isinstance(codes, Tensor) or codes.dtype != torch.int64:
         got = codes.dtype if isinstance(codes, Tensor) else type(codes).__name__
         raise TypeError(f"codes must be an int64 tensor, got {got}")
