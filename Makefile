@@ -2,7 +2,7 @@
 PYTHON ?= python
 ARGS ?=
 
-.PHONY: help install test test-slow lint format train generate evaluate ci clean
+.PHONY: help install test test-slow lint format train generate evaluate export ci clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,9 @@ generate: ## new pictures from the best checkpoint
 
 evaluate: ## a report on the best checkpoint: numbers, pictures, a page
 	$(PYTHON) -m src.evaluate $(ARGS)
+
+export: ## encoder and decoder of the best checkpoint as .pt2 and .onnx
+	$(PYTHON) -m src.export $(ARGS)
 
 ci: ## everything a change must pass, in a fresh environment
 	bash .ci/run

@@ -24,7 +24,7 @@ from src import render
 from src.configs import launch, schema
 from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
-from src.configs.schema import GenerateConfig, RenderConfig, ReportConfig, ReportDataConfig, TrainConfig
+from src.configs.schema import ExportConfig, GenerateConfig, RenderConfig, ReportConfig, ReportDataConfig, TrainConfig
 from src.data import catalogue, clevr_scenes
 from src.models import backbone, slot_attention, slot_decoder, svq_model, transformer_decoder
 from src.models.catalogue import MODELS
@@ -32,6 +32,7 @@ from src.reporting.run import evaluate
 from src.training import finish, run, schedule
 from src.training.build import check_sizes
 from src.training.checkpoint import BEST, LAST, find_resume
+from src.training.exporting import write_graphs
 from src.training.run import train
 from src.training.sampling import write_samples
 from src.utils import precision
@@ -230,10 +231,21 @@ def test_every_key_is_read_by_render(tmp_path, capsys):
     assert f"data=clevr_like data.path={tmp_path}" in capsys.readouterr().out
 
 
+def test_every_key_is_read_by_export(tmp_path):
+    seen: set[str] = set()
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
+    words = [f"checkpoint={tmp_path / 'checkpoints' / BEST}", f"output={tmp_path}", "formats=[pt2]", "num_images=1"]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = launch.to_object(compose("export", words), ExportConfig)
+    write_graphs(Recorder(config, "", seen))
+    assert leaves(ExportConfig) - seen == set()
+
+
 def test_every_key_of_the_schema_has_its_default_in_a_file():
     """... and therefore, with the schema refusing all others, the files' keys are those of the schema."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         commands = {"train": TrainConfig, "generate": GenerateConfig, "evaluate": ReportConfig, "render": RenderConfig}
+        commands["export"] = ExportConfig
         for name, kind in commands.items():
             launch.to_object(compose(name), kind)  # a value that is missing raises
 
@@ -433,7 +445,7 @@ def test_a_file_without_the_package_line_is_explained(tmp_path):
 
 
 def test_a_mistake_shows_before_torch_is_imported():
-    code = "import sys; import src.train, src.generate, src.render; sys.exit('torch' in sys.modules)"
+    code = "import sys; import src.train, src.generate, src.render, src.export; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 

@@ -235,6 +235,16 @@ class GenerateConfig:
 
 
 @dataclass(kw_only=True)
+class ExportConfig:
+    """Everything `python -m src.export` can be told."""
+
+    checkpoint: str = _path()
+    output: str = _path()
+    formats: list[str]
+    num_images: int = _at_least(1)
+
+
+@dataclass(kw_only=True)
 class RenderConfig:
     """Everything `python -m src.render` can be told."""
 
@@ -295,6 +305,7 @@ def register() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="generate_schema", node=GenerateConfig)
     store.store(name="evaluate_schema", node=ReportConfig)
+    store.store(name="export_schema", node=ExportConfig)
     store.store(name="render_schema", node=RenderConfig)
 
 

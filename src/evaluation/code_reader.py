@@ -21,6 +21,7 @@ from ..models.completion import Requirement
 from ..models.slot_decoder import losses_only
 from ..models.svq_model import SVQ
 from ..utils.checkpoint_io import atomic_save
+from ..utils.pretrained import weights_file
 from ..utils.progress import progress_bar
 from .passes import Pass, run_model
 from .probes import HIDDEN, fit_probe
@@ -198,7 +199,7 @@ def _rest(kept: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
 
 def key_of(checkpoint: str | Path, data: Mapping[str, Any]) -> str:
     """A name for the weights in a file, settings of data and the version of the reader, 12 characters."""
-    digest = hashlib.sha256(Path(checkpoint).read_bytes())
+    digest = hashlib.sha256(weights_file(checkpoint).read_bytes())
     digest.update(repr((VERSION, SCENES, sorted(data.items()))).encode())
     return digest.hexdigest()[:12]
 

@@ -69,7 +69,7 @@ def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def require_image(image: Tensor, channels: int, size: int) -> None:
     """Raises TypeError or ValueError unless `image` is a float32 batch (B, channels, size, size) in [0, 1].
 
-    The values are read on the CPU only: on an accelerator that would halt it at every step.
+    The values are read on the CPU only: on an accelerator that would halt it at every step; nor while a graph is made.
     """
     if not isinstance(image, Tensor):
         raise TypeError(f"image must be a tensor (B, {channels}, {size}, {size}), got {type(image).__name__}")
@@ -81,7 +81,7 @@ def require_image(image: Tensor, channels: int, size: int) -> None:
             f"image had shape {tuple(image.shape)} but expected (B, {channels}, {size}, {size}): "
             "resize it, or build the model with its image_size and in_channels"
         )
-    if image.device.type == "cpu":
+    if image.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (value.item() for value in image.aminmax())
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # written so that NaN fails
             raise ValueError(f"image values must lie in [0, 1], got [{low:.4g}, {high:.4g}]: divide 8-bit ones by 255")
@@ -94,12 +94,14 @@ def require_slots(slots: Tensor, num_slots: int, slot_dim: int) -> None:
 
 
 def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_size: int) -> None:
-    """Raises unless `codes` is an int64 tensor (B, N, M) with values in [0, K)."""
+    """Raises unless `codes` is an int64 tensor (B, N, M) with values in [0, K); not looked at while a graph is made."""
     if not isinstance(codes, Tensor) or codes.dtype != torch.int64:
         got = codes.dtype if isinstance(codes, Tensor) else type(codes).__name__
         raise TypeError(f"codes must be an int64 tensor, got {got}")
     if codes.ndim != 3 or codes.shape[1:] != (num_slots, num_codebooks):
         raise ValueError(f"codes had shape {tuple(codes.shape)} but expected (B, {num_slots}, {num_codebooks})")
+    if torch.compiler.is_compiling():
+        return
     if codes.numel() and (codes.min() < 0 or codes.max() >= codebook_size):
         raise ValueError(f"codes must lie in [0, {codebook_size}), got [{codes.min()}, {codes.max()}]")
 
@@ -111,7 +113,7 @@ def require_tokens(tokens: Tensor, length: int, vocab_size: int) -> None:
         raise TypeError(f"tokens must be an int64 tensor, got {got}")
     if tokens.ndim != 2 or tokens.shape[1] != length:
         raise ValueError(f"tokens had shape {tuple(tokens.shape)} but expected (B, {length})")
-    if tokens.device.type == "cpu" and tokens.numel():
+    if tokens.device.type == "cpu" and not torch.compiler.is_compiling() and tokens.numel():
         low, high = (value.item() for value in tokens.aminmax())
         if low < 0 or high >= vocab_size:
             raise ValueError(f"tokens must lie in [0, {vocab_size}), got [{low}, {high}]")

@@ -5,20 +5,26 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..utils.checkpoint_io import safe_load
+from ..utils.checkpoint_io import FORMAT, VERSION, safe_load
+from ..utils.model_card import model_card
+from ..utils.places import without_places
 from ..utils.precision import require_device
+from ..utils.pretrained import find, write_folder
 from .checks import require_weight
 from .completion import PARTICLES, Completion, Requirement, complete
 from .transformer_decoder import AutoregressiveTransformer
 
 _PRIOR = "prior."
+_ORIGIN = ("config", "step", "metrics")
 Model = TypeVar("Model", bound="CodeModel")
 
 
@@ -31,6 +37,9 @@ class CodeModel(nn.Module, ABC):
     """
 
     kind: str  # its name in settings and checkpoints
+    # What a compact copy keeps of each weight, by the first letters of its name. Of a prior probabilities are wanted,
+    # which steps of 1 % change little.
+    compact_bits: Mapping[str, int] = MappingProxyType({"": 16, "prior.": 8})
 
     def __init__(self, config: Mapping[str, Any], num_slots: int, num_codebooks: int, codebook_size: int) -> None:
         super().__init__()
@@ -38,6 +47,8 @@ class CodeModel(nn.Module, ABC):
         self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_codebooks, codebook_size
         self.prior: AutoregressiveTransformer | None = None
         self._prior_state: dict[str, Tensor] = {}  # loaded before `init_prior` was called
+        # What the checkpoint says that it was loaded from: the settings of its training ("config"), "step", "metrics".
+        self.origin: dict[str, Any] = {}
 
     @property
     def codebook(self) -> Tensor | None:
@@ -252,6 +263,7 @@ class CodeModel(nn.Module, ABC):
         """The model that a checkpoint holds, prior included, in eval mode on `device`.
 
         `CodeModel.from_checkpoint` loads a model of any kind (those of catalogue.py), `SVQ.from_checkpoint` an `SVQ`.
+        `path` may also be what else `safe_load` opens: a folder that `save_pretrained` wrote, or a shipped model.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -289,7 +301,68 @@ class CodeModel(nn.Module, ABC):
         if broken:
             more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
             raise ValueError(f"checkpoint {path} holds NaN or infinity in {broken[0]}{more}: train a new one")
+        model.origin = {name: checkpoint[name] for name in _ORIGIN if name in checkpoint}
         return model.to(place).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Model],
+        name: str | PathLike,
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+    ) -> Model:
+        """A trained model, prior included, in eval mode on `device`. No code is run from its files.
+
+        Args:
+            name: a folder that `save_pretrained` wrote, a shipped model such as "shapes", for which no network is
+                needed, or the id "owner/name" of such a folder on the Hugging Face hub.
+            device: such as "cuda".
+            revision: branch, tag or commit on the hub.
+
+        Raises:
+            TypeError: `name` is neither text nor a path.
+            ValueError: there is no such model, or `from_checkpoint` refuses it.
+            ImportError: a hub id, but huggingface_hub is not installed.
+        """
+        return cls.from_checkpoint(find(name, revision), device)
+
+    def save_pretrained(
+        self,
+        folder: str | PathLike,
+        *,
+        config: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float | str | None] | None = None,
+        source: str | None = None,
+        compact: bool = False,
+    ) -> list[Path]:
+        """Writes the model, prior included, as model.safetensors, config.json and a model card, README.md.
+
+        Args:
+            folder: is made where it is missing; its name is the model's on the card.
+            config: settings of the training, plain containers; `config["data"]` is what `src.evaluate` shows the model.
+                None: those of the checkpoint that the model was loaded from.
+            metrics: what the card says of the model's quality. None: the validation metrics of that checkpoint.
+            source: where these metrics are from, such as "results/shapes/seed_0.json".
+            compact: less than half the size: weights are rounded as `compact_bits` says.
+
+        Returns:
+            The files.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "model_config": self.config,
+            "config": without_places(self.origin.get("config") or {} if config is None else config),
+            "step": self.origin.get("step", 0),
+            "metrics": dict(self.origin.get("metrics") or {} if metrics is None else metrics),
+        }
+        card = model_card(folder.absolute().name, type(self), content, source, compact)
+        content["model_state_dict"] = self.state_dict()
+        return write_folder(folder, content, card, self.compact_bits if compact else None)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As `nn.Module.load_state_dict`; a prior's tensors wait for `init_prior` where there is no prior yet."""

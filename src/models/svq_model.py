@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,16 @@ class SVQ(CodeModel):
     """
 
     kind = "svq"
+    # Rounding what decides between codes changes some; the sketcher serves training only.
+    compact_bits = MappingProxyType(
+        {
+            **CodeModel.compact_bits,
+            "encoder.slot_attention.": 32,
+            "quantizer.codebook": 32,
+            "starts": 32,
+            "decoder.sketcher.": 8,
+        }
+    )
 
     starts: Tensor | None
 
@@ -215,13 +226,13 @@ class SVQ(CodeModel):
         """The slots of `image` (B, in_channels, H, W) in [0, 1]; in eval mode from the best of `num_starts` starts."""
         if self.training or self.starts is None:
             return self.encoder(image, self.quantizer)
-        inputs = self.encoder.backbone(image)
-        starts = [start.expand(len(image), -1, -1) for start in self.starts]
+        inputs, batch = self.encoder.backbone(image), image.shape[0]  # in a graph, unlike len(image), no constant
+        starts = [start.expand(batch, -1, -1) for start in self.starts]
         tries = [self.encoder.slot_attention(inputs, self.quantizer, start) for start in starts]
         with torch.no_grad():
             recons = torch.stack([self.decoder(each.quantized).recon for each in tries])
             errors = (recons - image).square().mean(dim=(2, 3, 4))  # (starts, B)
-        best, scene = errors.argmin(dim=0), torch.arange(len(image), device=image.device)
+        best, scene = errors.argmin(dim=0), torch.arange(batch, device=image.device)
         slots = torch.stack([each.slots for each in tries])[best, scene]
         attention = torch.stack([each.attention for each in tries])[best, scene]
         if self.quantizer is None:

@@ -128,9 +128,9 @@ class SemanticVectorQuantizer(nn.Module):
     def _nearest(self, flat: Tensor) -> Tensor:
         """Index of the code nearest to each block, (M, T, C) → (M, T). |x|² is the same for all codes: left out."""
         half_norms = self.codebook.square().sum(-1, keepdim=True).mul(0.5)  # (M, K, 1)
-        filled = int(self.num_filled)
-        if 0 < filled < self.codebook_size:  # a code that holds no data yet is not to be chosen
-            half_norms[:, filled:] = torch.inf
+        # A code that holds no data yet is not to be chosen. Written without a branch, for graphs to have it.
+        place = torch.arange(self.codebook_size, device=flat.device).unsqueeze(-1)  # (K, 1)
+        half_norms = half_norms.masked_fill((self.num_filled > 0) & (place >= self.num_filled), torch.inf)
         return torch.baddbmm(half_norms, self.codebook, flat.mT, alpha=-1).min(dim=1).indices
 
     @torch.no_grad()

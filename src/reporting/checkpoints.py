@@ -15,6 +15,7 @@ from ..models.code_model import CodeModel
 from ..training.build import make_split
 from ..training.checkpoint import BEST, LAST
 from ..utils.checkpoint_io import safe_load
+from ..utils.pretrained import is_pretrained
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def open_checkpoints(config: ReportConfig) -> list[Checkpoint]:
 def find(given: Any) -> list[Path]:
     """The files that `checkpoint=...` names: a path, a folder, a pattern such as runs/seed_*/best_model.pth, or a list.
 
-    Of a folder: every best_model.pth in it, however deep, or else every .pth file.
+    Of a folder: every best_model.pth in it, however deep, or else every .pth file. A folder that `save_pretrained`
+    wrote is as good as a file, and so is the name of a shipped model.
 
     Raises:
         ConfigError: nothing is there, or the setting is neither text nor a list of texts.
@@ -79,7 +81,7 @@ def find(given: Any) -> list[Path]:
     paths: list[Path] = []
     for word in map(str, words):
         path = Path(word)
-        if path.is_dir():
+        if path.is_dir() and not is_pretrained(path):
             files = sorted(path.rglob(BEST)) or sorted(path.rglob("*.pth"))
             if not files:
                 raise ConfigError(f"checkpoint={word} is a folder without checkpoints (no {BEST}, no other .pth file)")

@@ -16,6 +16,7 @@ from ..data.base import SceneDataset
 from ..evaluation.comparison import Measure
 from ..evaluation.subject import Subject, look_at
 from ..training.results import provenance, write_json, write_text
+from ..utils.places import without_places
 from ..utils.precision import autocast
 from ..utils.randomness import own_randomness
 from ..utils.whole_files import draft_of
@@ -138,17 +139,6 @@ def describe(subject: Subject) -> dict[str, Any]:
     for name in ("num_slots", "num_codebooks", "codebook_size"):
         sizes[name] = getattr(model, name, None)
     return {**sizes, "prior": model.prior is not None}
-
-
-def without_places(settings: Any) -> Any:
-    """Settings without the paths of the machine they were used on: of an absolute one, its last name is left."""
-    if isinstance(settings, Mapping):
-        return {key: without_places(value) for key, value in settings.items()}
-    if isinstance(settings, (list, tuple)):
-        return [without_places(value) for value in settings]
-    if isinstance(settings, str) and Path(settings).is_absolute():
-        return Path(settings).name
-    return settings
 
 
 def _made(result: Mapping[str, Any]) -> Table:

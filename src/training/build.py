@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 import torch
 
@@ -30,6 +32,19 @@ def make_split(data: DataConfig, split: str) -> SceneDataset:
         skip_bad=data.skip_bad,
         cache_dir=data.cache_dir,
     )
+
+
+def open_known(data: Mapping[str, Any], split: str, num_images: int) -> SceneDataset:
+    """A split of the data that a checkpoint's settings name; settings that they lack have their defaults.
+
+    Raises:
+        ValueError: settings that name none, or that cannot be used.
+        FileNotFoundError: its pictures are not there.
+    """
+    if "name" not in data:
+        raise ValueError("no data is named")
+    known = ("name", "image_size", "max_shapes", "background", "seed", "path", "skip_bad", "cache_dir")
+    return open_split(split=split, num_images=num_images, **{name: data[name] for name in known if name in data})
 
 
 def make_model(model: ModelConfig) -> CodeModel:

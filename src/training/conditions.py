@@ -15,7 +15,6 @@ from torch import Tensor
 from ..configs.errors import ConfigError, as_config_error
 from ..configs.schema import GenerateConfig
 from ..data.base import SceneDataset
-from ..data.catalogue import open_split
 from ..data.decoding import decode_picture
 from ..evaluation.code_reader import SCENES, CodeReader, code_reader, key_of, what_data_shows
 from ..evaluation.words import in_words, parse
@@ -25,6 +24,7 @@ from ..models.svq_model import SVQ
 from ..utils.checkpoint_io import safe_load
 from ..utils.completion_figures import slot_sheet
 from ..utils.visualization import save_figure
+from .build import open_known
 
 GREY = 0.5  # where a slot paints nothing
 
@@ -174,10 +174,9 @@ def _scenes(checkpoint: str) -> tuple[SceneDataset, str]:
     data = settings.get("data") if isinstance(settings, dict) else None
     if not isinstance(data, dict):
         raise ConfigError(f"checkpoint {checkpoint} does not say what data it was trained on, which conditions need")
-    known = ("name", "image_size", "max_shapes", "background", "seed", "path", "skip_bad", "cache_dir")
     count = SCENES if data.get("num_train") is None else min(SCENES, data["num_train"])
     with as_config_error():
-        scenes = open_split(split="train", num_images=count, **{name: data[name] for name in known if name in data})
+        scenes = open_known(data, "train", count)
     if not scenes.has_ground_truth or not scenes.class_names:
         raise ConfigError(
             f"{scenes.name} has no masks and names of properties, so no words are known for what its codes mean; use "

@@ -1,7 +1,8 @@
 """Checkpoint files: written whole or not at all, and one clear line when a file is not what it should be.
 
 Every checkpoint is a plain dictionary of tensors and plain containers, so `torch.load` with its safe default
-(`weights_only=True`) opens it. The key `format` says that the file is one of ours.
+(`weights_only=True`) opens it. The key `format` says that the file is one of ours. A folder of weights that
+`pretrained.py` wrote says the same.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from .pretrained import is_pretrained, locate, read_folder, shipped
 from .whole_files import draft_of
 
 FORMAT = "svq"
@@ -39,18 +41,24 @@ def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
 def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Open a checkpoint written by this project, without running any code that may be inside the file.
 
+    `path` may also be a folder that `save_pretrained` wrote, or the name of a shipped model.
+
     Raises:
         FileNotFoundError: there is no such file.
         TypeError: `path` is not a path.
-        ValueError: a folder, a truncated or damaged file, no checkpoint of this project, or another version.
+        ValueError: another folder, a truncated or damaged file, no checkpoint of this project, or another version.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"checkpoint must be the path of a file, got {path!r}")
-    path = Path(path)
+    path = locate(path)
+    if is_pretrained(path):
+        return _checked(read_folder(path), path)
     if path.is_dir():
         raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / 'best_model.pth'}")
     if not path.exists():
-        raise FileNotFoundError(f"checkpoint {path} does not exist; train one with `python -m src.train`")
+        names = shipped()
+        or_else = f", or give the name of a shipped model: {', '.join(names)}" if names else ""
+        raise FileNotFoundError(f"checkpoint {path} does not exist; train one with `python -m src.train`{or_else}")
     try:
         with warnings.catch_warnings():
             # The error below says more of a plain pickle file than PyTorch's warning of its protocol.
@@ -60,6 +68,11 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, ... for broken files
         raise ValueError(_damaged(path)) from error
+    return _checked(checkpoint, path)
+
+
+def _checked(checkpoint: Any, path: Path) -> dict[str, Any]:
+    """`checkpoint`, if it is one of ours and of this version."""
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
         raise ValueError(
             f"checkpoint {path} was not written by this project (no format '{FORMAT}' in it); "
@@ -70,6 +83,9 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
             f"checkpoint {path} has version {checkpoint.get('version')!r} but this code reads "
             f"version {VERSION}; update the code or train again"
         )
+    for name, kind in (("config", dict), ("metrics", dict), ("step", int)):
+        if not isinstance(checkpoint.get(name) or kind(), kind):
+            raise ValueError(f"checkpoint {path} is damaged: its {name} is {type(checkpoint[name]).__name__}")
     return checkpoint
 
 

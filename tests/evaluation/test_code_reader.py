@@ -139,3 +139,10 @@ def test_the_key_is_that_of_weights_and_data(tmp_path) -> None:
     (tmp_path / "b").write_bytes(b"2")
     keys = [code_reader.key_of(tmp_path / name, {"seed": seed}) for name, seed in (("a", 0), ("b", 0), ("a", 1))]
     assert len(set(keys)) == 3 and keys[0] == code_reader.key_of(tmp_path / "a", {"seed": 0})
+
+
+def test_the_key_of_a_folder_is_that_of_the_weights_in_it(tmp_path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    (tmp_path / "a").write_bytes(b"1")
+    assert code_reader.key_of(tmp_path, {}) == code_reader.key_of(tmp_path / "a", {})

@@ -19,7 +19,6 @@ from src.evaluation import attribute_training, disentanglement, prior_details
 from src.evaluation.report import evaluate_model
 from src.models.code_model import CodeModel
 from src.reporting.checkpoints import find, labels, open_checkpoints
-from src.reporting.report import without_places
 from src.reporting.run import evaluate
 from src.reporting.sections import SECTIONS
 from src.training.build import make_model, make_split
@@ -228,6 +227,22 @@ def test_checkpoints_are_found_by_path_folder_pattern_and_list(tmp_path: Path) -
     assert find([str(paths[0]), str(tmp_path)]) == paths  # once each
 
 
+def test_a_report_on_a_shipped_model_and_on_a_folder_of_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.utils.pretrained.SHIPPED", tmp_path / "shipped")
+    monkeypatch.chdir(tmp_path)
+    path = trained(tmp_path / "best_model.pth", seed=3)
+    for folder in (tmp_path / "shipped" / "tiny", tmp_path / "mine"):
+        CodeModel.from_checkpoint(path).save_pretrained(folder)
+    found = open_checkpoints(settings(tmp_path, "checkpoint=[best_model.pth,tiny,mine]"))
+    assert [each.label for each in found] == ["svq", "tiny", "mine"]
+    assert all((each.seed, each.step, each.data) == (3, 6, found[0].data) for each in found)
+    assert str(found[1].path) == "tiny"  # as it was asked for, not where it lies
+    scores = report(tmp_path, "checkpoint=tiny", "sections=[reconstruction]")[0]
+    assert scores["checkpoint"] == "tiny" and scores["seed"] == 3
+
+
 def test_every_checkpoint_has_a_name_of_its_own() -> None:
     named = {
         "runs/shapes/seed_1/best_model.pth": "shapes_seed_1",
@@ -237,11 +252,6 @@ def test_every_checkpoint_has_a_name_of_its_own() -> None:
         "else/where/model<script>.pth": "model_script__2",
     }
     assert labels([Path(path) for path in named], [{"config": {"name": "svq"}}] * 5) == list(named.values())
-
-
-def test_paths_of_the_machine_stay_on_it() -> None:
-    settings = {"a": str(Path("/home/somebody/data").absolute()), "b": ["logs/cache", 3], "c": None}
-    assert without_places(settings) == {"a": "data", "b": ["logs/cache", 3], "c": None}
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,18 @@ def test_writes_a_picture_and_codes_that_decode_to_it(tmp_path, checkpoint, mode
     assert np.array_equal(*(np.asarray(Image.open(path)) for path in (picture, expected)))
 
 
+def test_a_shipped_model_is_a_checkpoint_by_its_name(tmp_path, checkpoint, model, monkeypatch):
+    monkeypatch.setattr("src.utils.pretrained.SHIPPED", tmp_path / "shipped")
+    monkeypatch.chdir(tmp_path)
+    model.save_pretrained(tmp_path / "shipped" / "tiny")
+    drawn = []
+    for given in (checkpoint, "checkpoint=tiny", f"checkpoint={tmp_path / 'shipped' / 'tiny'}"):
+        drawn.append(json.loads(generate(tmp_path, given)[1].read_text())["codes"])
+    assert drawn[0] == drawn[1] == drawn[2]
+    with pytest.raises(ConfigError, match="tin does not exist; .* or give the name of a shipped model: tiny"):
+        generate(tmp_path, "checkpoint=tin")
+
+
 def test_the_seed_decides(tmp_path, checkpoint):
     drawn = [json.loads(generate(tmp_path, checkpoint, f"seed={seed}")[1].read_text())["codes"] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
