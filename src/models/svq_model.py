@@ -63,7 +63,7 @@ class SVQ(CodeModel):
         {
             **CodeModel.compact_bits,
             "encoder.slot_attention.": 32,
-            "quantizer.codebook": 32,
+            "quantizer.": 32,
             "starts": 32,
             "decoder.sketcher.": 8,
         }

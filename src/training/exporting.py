@@ -56,8 +56,9 @@ def write_graphs(config: ExportConfig) -> list[Path]:
     paths, entries = [], {}
     for name, graph in graphs.items():
         with torch.no_grad(), _quiet():
-            batch = {0: Dim("batch", min=1)}
-            program = torch.export.export(graph, (inputs[name][:2].clone(),), dynamic_shapes=(batch,))
+            twice = inputs[name][[0, 0]]  # a batch of one would be taken for a constant
+            program = torch.export.export(graph, (twice,), dynamic_shapes=({0: Dim("batch", min=1)},))
+            program = program.run_decompositions({})  # without blocks of autocast, which .pt2 files do not keep
         for kind in formats:
             path = folder / f"{name}.{kind}"
             run = _write(program, graph, path)
