@@ -245,6 +245,7 @@ class DemoConfig:
     host: str
     port: int = _at_least(1, 65535)
     open: bool
+    cache_dir: str = _path()
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
 

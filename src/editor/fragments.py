@@ -169,7 +169,8 @@ def _button(action: list[Any], label: str, content: str, pressed: bool | None = 
     state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
     named = f' class="{kind}"' if kind else ""
     do = escape(json.dumps(action, separators=(",", ":")))
-    return f'<button type="button"{named} data-do="{do}" aria-label="{escape(label)}" title="{escape(label)}"{state}>{content}</button>'
+    label = escape(label)
+    return f'<button type="button"{named} data-do="{do}" aria-label="{label}" title="{label}"{state}>{content}</button>'
 
 
 def _picture(pixels: NDArray[np.uint8], alt: str) -> str:

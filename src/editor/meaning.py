@@ -42,9 +42,9 @@ def learn_meanings(
     objects: NDArray[np.int64],
     codebook: Tensor | None,
     codebook_size: int,
-    labelled: NDArray[np.int64] | None = None,
-    factors: Mapping[str, NDArray] | None = None,
-    class_names: Mapping[str, Sequence[str]] | None = None,
+    labelled: NDArray[np.int64],
+    factors: Mapping[str, NDArray],
+    class_names: Mapping[str, Sequence[str]],
 ) -> list[BlockMeaning]:
     """The meaning of each of M blocks.
 
@@ -52,11 +52,10 @@ def learn_meanings(
         objects: codes (O, M) of objects, O > 0.
         codebook: (M, K, C), by whose main direction codes without a known meaning are ordered.
         labelled, factors, class_names: codes (O', M) of objects whose factors (O',) are known, and the names of those
-            that are classes; as `Pass` and `SceneDataset` have them. None: nothing is known.
+            that are classes; as `Pass` and `SceneDataset` have them. Without factors nothing is known.
     """
-    known = labelled is not None and factors and len(labelled) > 1
     matrix = np.full((objects.shape[1], 0), np.nan)
-    if known:
+    if factors and len(labelled):
         _, matrix, _ = informative_blocks(labelled, factors)
     found: list[BlockMeaning] = []
     for block, column in enumerate(_own_factors(np.nan_to_num(matrix, nan=-1.0))):
@@ -64,7 +63,7 @@ def learn_meanings(
         nth = 1 + sum(one.factor == factor for one in found)
         if factor is None:
             shown, words = _by_likeness(objects[:, block], None if codebook is None else codebook[block]), {}
-        elif class_names and factor in class_names:
+        elif factor in class_names:
             shown, words = _by_class(labelled[:, block], factors[factor], class_names[factor], codebook_size)
         else:
             shown, words = _by_number(labelled[:, block], factors[factor])

@@ -32,21 +32,21 @@ THEME = gr.themes.Soft(
 
 
 def make_page(studio: Studio, language: str = "auto") -> gr.Blocks:
-    """The page, at / in `language`, and at another address in the other one; with "auto", / leads Korean browsers there.
+    """The page in `language` at /, and in the other one at /ko or /en; with "auto", / leads Korean browsers to /ko.
 
     Nothing runs until it is launched (`serve.py`).
     """
     first = LANGUAGES[0] if language == "auto" else language
     with gr.Blocks(title="SVQ", analytics_enabled=False, delete_cache=(60, 60)) as page:
-        _lay_out(studio, first, language == "auto")
+        _lay_out(page, studio, first, language == "auto")
     for other in LANGUAGES:
         if other != first:
             with page.route(say(other, "title"), f"/{other}", show_in_navbar=False):
-                _lay_out(studio, other, False)
+                _lay_out(page, studio, other, False)
     return page
 
 
-def _lay_out(studio: Studio, language: str, finds_language: bool) -> None:
+def _lay_out(page: gr.Blocks, studio: Studio, language: str, finds_language: bool) -> None:
     def text(key: str) -> str:
         return say(language, key)
 
@@ -118,7 +118,7 @@ def _lay_out(studio: Studio, language: str, finds_language: bool) -> None:
         "api_visibility": "private",
         "concurrency_id": "model",
     }
-    gr.on(None, on_random, [session], **quick)  # as the page opens
+    page.load(on_random, [session], **quick)
     at_random.click(on_random, [session], **quick)
     upload.upload(on_upload, [session, upload], **quick)
     load.upload(on_load, [session, load], **quick)

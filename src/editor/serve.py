@@ -18,7 +18,8 @@ from ..training.build import make_split
 from ..utils.checkpoint_io import safe_load
 from ..utils.precision import autocast, resolve_device, resolve_precision
 from ..utils.workers import processors
-from .studio import MOST_UPLOAD, REFERENCE, Studio, open_studio
+from .reference import SCENES as REFERENCE
+from .studio import MOST_UPLOAD, Studio, open_studio
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -115,7 +116,7 @@ def open_checkpoint(config: DemoConfig) -> Studio:
             f"checkpoint {config.checkpoint} has neither its data on this machine nor a prior, so there are no scenes "
             "to show; give data_path=<folder of its pictures>"
         )
-    return open_studio(model, train_ds, test_ds, autocast(precision, device))
+    return open_studio(model, train_ds, test_ds, autocast(precision, device), config.cache_dir)
 
 
 def _data(config: DemoConfig, model: SVQ) -> tuple[SceneDataset | None, SceneDataset | None]:

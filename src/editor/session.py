@@ -82,9 +82,7 @@ class Session:
         codes = codes_from_json(data, model.num_slots, model.num_codebooks, model.codebook_size)
         return self._begin(studio, codes, "did_load")
 
-    def _begin(
-        self, studio: Studio, codes: Codes, key: str, picture: Pixels | None = None, **values: Any
-    ) -> Session:
+    def _begin(self, studio: Studio, codes: Codes, key: str, picture: Pixels | None = None, **values: Any) -> Session:
         scene = EditableScene(codes, studio.model.codebook_size)
         return replace(
             self, scene=scene, picture=picture, selected=_first_cell(studio, codes), kept=frozenset(),

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -19,15 +20,13 @@ from torch import Tensor
 
 from ..data.base import SceneDataset
 from ..data.decoding import PictureError, decode_file
-from ..evaluation.passes import run_model
 from ..models.completion import NothingFound
 from ..models.svq_model import SVQ
 from .meaning import BlockMeaning, learn_meanings
+from .reference import BATCH, reference
 from .scene import Codes, EditableScene, Slot
 from .texts import Refused
 
-REFERENCE = 256  # scenes that tell what codes mean
-BATCH = 32
 CANDIDATES = 8  # empty slots that are tried in place of an object, and objects in place of an empty slot
 CLAIM = 0.002  # of the pixels: a slot that owns fewer is empty
 RING = 0.5  # of the picture's edge: who owns more of it is the background
@@ -224,18 +223,14 @@ def open_studio(
     train_ds: SceneDataset | None,
     test_ds: SceneDataset | None,
     autocast: AbstractContextManager | None = None,
+    cache_dir: str | Path | None = None,
 ) -> Studio:
     """Learns what the codes of `model` (in eval mode, with a prior where there are no data) mean from the scenes of
-    `train_ds`, or from what the prior writes; scenes to choose from are those of `test_ds`."""
+    `train_ds`, or from what the prior writes; scenes to choose from are those of `test_ds`. See `reference`."""
     autocast = autocast or nullcontext()
-    labelled, factors, class_names = None, None, None
     studio = Studio(model, autocast, test_ds, (), (), ())
-    if train_ds is None:
-        scenes = studio.sample(REFERENCE, 1.0, None, seed=0)
-    else:
-        found = run_model(model, train_ds.first(REFERENCE), model.device, autocast, BATCH)
-        scenes = _as_codes(found.codes)
-        labelled, factors, class_names = found.object_codes, found.factors, train_ds.class_names
+    known = reference(model, train_ds, autocast, cache_dir)
+    scenes = _as_codes(known.scenes)
     views = studio.look(scenes)
     by_role = {role: Counter[Slot]() for role in (OBJECT, BACKGROUND, EMPTY)}
     for scene, view in zip(scenes, views, strict=True):
@@ -246,7 +241,12 @@ def open_studio(
     studio.blanks = [slot for slot, _ in empty.most_common(CANDIDATES)]
     studio.objects = list(by_role[OBJECT]) or list(everything)
     studio.meanings = learn_meanings(
-        np.array(studio.objects), model.codebook, model.codebook_size, labelled, factors, class_names
+        np.array(studio.objects),
+        model.codebook,
+        model.codebook_size,
+        known.labelled.numpy(),
+        {name: values.numpy() for name, values in known.factors.items()},
+        {} if train_ds is None else train_ds.class_names,
     )
     fewest = min(range(len(scenes)), key=lambda i: views[i].roles.count(OBJECT))
     bare = EditableScene(scenes[fewest], model.codebook_size)
