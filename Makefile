@@ -2,7 +2,7 @@
 PYTHON ?= python
 ARGS ?=
 
-.PHONY: help install test test-slow lint format train generate evaluate ci clean
+.PHONY: help install test test-slow lint format train generate evaluate demo ci clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,9 @@ generate: ## new pictures from the best checkpoint
 
 evaluate: ## a report on the best checkpoint: numbers, pictures, a page
 	$(PYTHON) -m src.evaluate $(ARGS)
+
+demo: ## a page where scenes are edited by their codes
+	$(PYTHON) -m src.demo $(ARGS)
 
 ci: ## everything a change must pass, in a fresh environment
 	bash .ci/run

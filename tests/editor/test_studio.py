@@ -83,8 +83,6 @@ def test_a_thumbnail_shows_one_object_with_that_code(studio):
         picture = studio.thumbnails([(COLOUR, colour)])[COLOUR, colour].astype(int)
         pixels = picture.reshape(-1, 3)
         brightest = pixels[pixels.sum(axis=1).argmax()]
-            picture.sum(axis=2).argmax() // picture.shape[1], picture.sum(axis=2).argmax() % picture.shape[1]
-        ]
         assert (brightest > 128).tolist() == (studio.data.colour_values[colour] > 0.5).tolist(), name
     places = [np.nonzero(studio.thumbnails([(X, code)])[X, code].max(axis=2) > 128)[1].mean() for code in (3, 8, 12)]
     assert places == sorted(places) and places[0] < places[-1] - 5
