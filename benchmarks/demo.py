@@ -106,7 +106,7 @@ def in_browser(address: str, session: Session, planned: Sequence[tuple[Session, 
 
 
 def summary(taken: Sequence[float]) -> dict[str, float]:
-    """Milliseconds: median, 95th percentile and worst of the edits after the first ones, and those of the first ones."""
+    """Milliseconds: median, 95th percentile and worst of the edits after the first ten; and of these, apart."""
     first, rest = taken[:FIRST], sorted(taken[FIRST:])
     return {
         "median_ms": round(statistics.median(rest), 1),

@@ -35,8 +35,8 @@ TEXTS: dict[str, dict[str, str]] = {
     "use_drawing": {"en": "Use this drawing", "ko": "이 그림 쓰기"},
     "prior_title": {"en": "New scenes from the prior", "ko": "프라이어가 쓰는 새 장면"},
     "prior_help": {
-        "en": "The prior writes whole scenes, or all but the objects that you tick as kept. Choose one to edit it.",
-        "ko": "프라이어가 장면 전체를 쓰거나, 남기기로 표시한 객체만 두고 나머지를 씁니다. 고르면 고칠 수 있습니다.",
+        "en": "The prior writes whole scenes, or all but the objects marked “keep”. Choose one to edit it.",
+        "ko": "프라이어가 장면 전체를 쓰거나, ‘남기기’로 표시한 객체만 두고 나머지를 씁니다. 고르면 고칠 수 있습니다.",
     },
     "no_prior": {
         "en": "This model has no prior, so it writes no new scenes.",
@@ -50,7 +50,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "ko": "가장 그럴듯한 코드 k개에서 뽑습니다. 0은 전부",
     },
     "sample": {"en": "Write new scenes", "ko": "새 장면 쓰기"},
-    "complete": {"en": "Keep ticked, write the rest", "ko": "표시한 것만 남기고 나머지 쓰기"},
+    "complete": {"en": "Keep marked, write the rest", "ko": "표시한 것만 남기고 나머지 쓰기"},
     # ---------------------------------------------------------------- the board
     "input": {"en": "Picture", "ko": "그림"},
     "before": {"en": "Before", "ko": "바꾸기 전"},
@@ -73,7 +73,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "ko": "그림마다 그 코드를 가진 객체 하나가 보입니다.",
     },
     "choose": {"en": "Choose a cell of the table to see its codes.", "ko": "표의 칸을 고르면 그 코드들이 보입니다."},
-    "swap": {"en": "Swap {block} with {name}", "ko": "{name}과(와) {block} 맞바꾸기"},
+    "swap": {"en": "Swap {block} with {name}", "ko": "{block} 맞바꾸기: {name}"},
     "code": {"en": "code {code}", "ko": "코드 {code}"},
     "scene": {"en": "Scene {number}", "ko": "장면 {number}"},
     "mask_of": {"en": "What the model paints for {name}", "ko": "모델이 {name} 자리에 그리는 것"},
@@ -84,20 +84,20 @@ TEXTS: dict[str, dict[str, str]] = {
     "did_load": {"en": "The codes were loaded.", "ko": "코드를 불러왔습니다."},
     "did_code": {
         "en": "{name}: {block} is code {code} now.",
-        "ko": "{name}: {block} 코드가 {code}(으)로 바뀌었습니다.",
+        "ko": "{name}: {block} 코드가 이제 {code}입니다.",
     },
     "did_swap": {
         "en": "{first} and {second} have swapped {block}.",
-        "ko": "{first}과(와) {second}의 {block}을(를) 맞바꿨습니다.",
+        "ko": "{block} 맞바꿈: {first} ↔ {second}",
     },
-    "did_remove": {"en": "{name} was removed.", "ko": "{name}을(를) 뺐습니다."},
-    "did_add": {"en": "{name} was added.", "ko": "{name}을(를) 넣었습니다."},
+    "did_remove": {"en": "{name} was removed.", "ko": "뺐습니다: {name}"},
+    "did_add": {"en": "{name} was added.", "ko": "넣었습니다: {name}"},
     "did_undo": {"en": "The last change was undone.", "ko": "마지막 변경을 되돌렸습니다."},
     "did_propose": {
         "en": "{count} scenes were written; choose one.",
         "ko": "장면 {count}개를 썼습니다. 하나를 고르세요.",
     },
-    "did_take": {"en": "Scene {number} was chosen.", "ko": "장면 {number}을(를) 골랐습니다."},
+    "did_take": {"en": "Scene {number} was chosen.", "ko": "장면 {number}번을 골랐습니다."},
     # ---------------------------------------------------------------- what cannot be done
     "bad_action": {
         "en": "The page sent something that is no edit; reload it.",
@@ -109,15 +109,15 @@ TEXTS: dict[str, dict[str, str]] = {
     },
     "bad_slot": {
         "en": "There is no slot {slot}; this model has {slots}.",
-        "ko": "슬롯 {slot}은(는) 없습니다. 이 모델의 슬롯은 {slots}개입니다.",
+        "ko": "{slot}번 슬롯이 없습니다. 이 모델의 슬롯은 {slots}개입니다.",
     },
     "bad_block": {
         "en": "There is no block {block}; this model has {blocks}.",
-        "ko": "블록 {block}은(는) 없습니다. 이 모델의 블록은 {blocks}개입니다.",
+        "ko": "{block}번 블록이 없습니다. 이 모델의 블록은 {blocks}개입니다.",
     },
     "bad_code": {
         "en": "Code {code} is not one of 0 to {last}.",
-        "ko": "코드 {code}은(는) 0에서 {last} 사이가 아닙니다.",
+        "ko": "코드는 0에서 {last} 사이여야 하는데 {code}입니다.",
     },
     "nothing_to_undo": {"en": "There is nothing to undo.", "ko": "되돌릴 것이 없습니다."},
     "full": {
@@ -148,8 +148,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "ko": "이 모델에는 장면을 쓸 프라이어가 없습니다.",
     },
     "tick_some": {
-        "en": "Tick the objects to keep: at least one, and not all {slots} slots.",
-        "ko": "남길 객체를 표시하세요. 하나 이상, 슬롯 {slots}개 전부는 아니어야 합니다.",
+        "en": "Mark objects with “keep” first: at least one, and not all {slots} slots.",
+        "ko": "먼저 ‘남기기’로 객체를 표시하세요. 하나 이상, 슬롯 {slots}개 전부는 아니어야 합니다.",
     },
     "nothing_found": {
         "en": "The prior found no scene with these objects; keep fewer.",

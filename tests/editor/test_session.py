@@ -46,7 +46,7 @@ def test_a_swap_a_removal_and_a_new_object_are_said_by_name():
     swapped = session.act(studio, ["swap", 0, first, second])
     assert swapped.said.line("en").startswith("Object 1 and Object 2 have swapped colour")
     removed = swapped.act(studio, ["remove", first])
-    assert removed.said.line("ko") == "객체 1을(를) 뺐습니다."
+    assert removed.said.line("ko") == "뺐습니다: 객체 1"
     added = removed.act(studio, ["add"], seed=5)
     assert added.said.key == "did_add" and len(added.scene.past) == 3
 
