@@ -26,6 +26,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from src.configs.errors import CommandError
 from src.configs.launch import as_command_error
 from src.configs.schema import DemoConfig
 from src.editor.fragments import board
@@ -157,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> None:
         studio = open_checkpoint(config)
         page = launch(studio, config)
         opened = time.perf_counter() - opened
-    except Exception as error:
+    except (CommandError, OSError) as error:
         sys.exit(f"error: {as_command_error(error)}")
     assert page.local_url is not None
     try:

@@ -89,8 +89,10 @@ def launch(studio: Studio, config: DemoConfig) -> gr.Blocks:
     try:
         page.launch(**settings)
     except OSError as error:
+        taken = "port" in str(error)  # Gradio's words; any other reason is the system's
         raise ConfigError(
-            f"host={config.host} port={config.port} cannot be served ({error}); give another port, such as port=7861"
+            f"host={config.host} port={config.port} cannot be served ({'the port is taken' if taken else error}); "
+            "give another, such as port=7861"
         ) from error
     return page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
@@ -37,4 +38,7 @@ def tiny_studio() -> Studio:
     train_ds, test_ds = (
         make_dataset("shapes", num_samples=16, split=s, image_size=16, max_shapes=3) for s in ("train", "test")
     )
-    return open_studio(tiny_model(), train_ds, test_ds, nullcontext())
+    studio = open_studio(tiny_model(), train_ds, test_ds, nullcontext())
+    everything = tuple(range(studio.model.codebook_size))  # an untrained model uses few of its codes
+    studio.meanings = [replace(meaning, shown=everything) for meaning in studio.meanings]
+    return studio
