@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)"),
 ]
 
-WAIT = 120_000  # milliseconds, on a machine that does other work
+WAIT = 300_000  # milliseconds, on a machine that does other work
 
 
 @pytest.fixture(scope="module")
