@@ -2,7 +2,7 @@
 PYTHON ?= python
 ARGS ?=
 
-.PHONY: help install test test-slow lint format train generate evaluate export ci clean
+.PHONY: help install test test-slow lint format train generate evaluate export demo ci clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +37,9 @@ evaluate: ## a report on the best checkpoint: numbers, pictures, a page
 
 export: ## encoder and decoder of the best checkpoint as .pt2 and .onnx
 	$(PYTHON) -m src.export $(ARGS)
+
+demo: ## a page where scenes are edited by their codes
+	$(PYTHON) -m src.demo $(ARGS)
 
 ci: ## everything a change must pass, in a fresh environment
 	bash .ci/run

@@ -24,8 +24,17 @@ from src import render
 from src.configs import launch, schema
 from src.configs.errors import ConfigError
 from src.configs.launch import Invocation
-from src.configs.schema import ExportConfig, GenerateConfig, RenderConfig, ReportConfig, ReportDataConfig, TrainConfig
+from src.configs.schema import (
+    DemoConfig,
+    ExportConfig,
+    GenerateConfig,
+    RenderConfig,
+    ReportConfig,
+    ReportDataConfig,
+    TrainConfig,
+)
 from src.data import catalogue, clevr_scenes
+from src.editor import serve
 from src.models import backbone, slot_attention, slot_decoder, svq_model, transformer_decoder
 from src.models.catalogue import MODELS
 from src.reporting.run import evaluate
@@ -241,11 +250,25 @@ def test_every_key_is_read_by_export(tmp_path):
     assert leaves(ExportConfig) - seen == set()
 
 
+def test_every_key_is_read_by_the_demo(tmp_path, monkeypatch):
+    pytest.importorskip("gradio")
+    seen: set[str] = set()
+    train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))
+    words = [f"checkpoint={tmp_path / 'checkpoints' / BEST}", f"cache_dir={tmp_path}", "language=ko"]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = launch.to_object(compose("demo", words), DemoConfig)
+    monkeypatch.setattr("gradio.Blocks.launch", lambda *_, **__: None)  # tests/editor/test_page.py serves it
+    recorder = Recorder(config, "", seen)
+    serve.launch(serve.open_checkpoint(recorder), recorder)
+    assert leaves(DemoConfig) - seen == set()
+
+
 def test_every_key_of_the_schema_has_its_default_in_a_file():
     """... and therefore, with the schema refusing all others, the files' keys are those of the schema."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         commands = {"train": TrainConfig, "generate": GenerateConfig, "evaluate": ReportConfig, "render": RenderConfig}
         commands["export"] = ExportConfig
+        commands["demo"] = DemoConfig
         for name, kind in commands.items():
             launch.to_object(compose(name), kind)  # a value that is missing raises
 
@@ -445,7 +468,8 @@ def test_a_file_without_the_package_line_is_explained(tmp_path):
 
 
 def test_a_mistake_shows_before_torch_is_imported():
-    code = "import sys; import src.train, src.generate, src.render, src.export; sys.exit('torch' in sys.modules)"
+    commands = "src.train, src.generate, src.evaluate, src.render, src.export, src.demo"
+    code = f"import sys; import {commands}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 

@@ -30,6 +30,7 @@ SCHEDULES = ("cosine", "half_life")
 CLIP_NORMS = ("l2", "max")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "bf16", "float32")
+LANGUAGES = ("auto", "en", "ko")
 MAX_SEED = 2**31 - 1
 
 
@@ -245,6 +246,21 @@ class ExportConfig:
 
 
 @dataclass(kw_only=True)
+class DemoConfig:
+    """Everything `python -m src.demo` can be told."""
+
+    checkpoint: str = _path()
+    data_path: str | None = _path()
+    language: str = _one_of(*LANGUAGES)
+    host: str
+    port: int = _at_least(1, 65535)
+    open: bool
+    cache_dir: str = _path()
+    device: str = _one_of(*DEVICES)
+    precision: str = _one_of(*PRECISIONS)
+
+
+@dataclass(kw_only=True)
 class RenderConfig:
     """Everything `python -m src.render` can be told."""
 
@@ -307,6 +323,7 @@ def register() -> None:
     store.store(name="evaluate_schema", node=ReportConfig)
     store.store(name="export_schema", node=ExportConfig)
     store.store(name="render_schema", node=RenderConfig)
+    store.store(name="demo_schema", node=DemoConfig)
 
 
 def check(config: Any, prefix: str = "") -> None:

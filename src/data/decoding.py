@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,14 @@ class PictureError(ValueError):
 
 
 def decode_picture(path: str | Path, image_size: int) -> NDArray[np.uint8]:
+    """The picture in a file, see `decode_file`; the messages of its errors begin with the path."""
+    try:
+        return decode_file(path, image_size)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error.__cause__
+
+
+def decode_file(file: str | Path | BinaryIO, image_size: int) -> NDArray[np.uint8]:
     """The picture as (3, H, W) uint8 with H = W = `image_size`.
 
     Grey and palette pictures get three channels, CMYK becomes RGB, 16 bits become 8; what is transparent lies on black;
@@ -36,22 +45,23 @@ def decode_picture(path: str | Path, image_size: int) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own limit comes with a warning first
-            with Image.open(path, formats=FORMATS) as file:
-                check_size(file.size)
-                file.draft(None, (2 * image_size, 2 * image_size))  # JPEG decodes large photographs at 1/2, 1/4 or 1/8
-                rgb = as_rgb(ImageOps.exif_transpose(file))
+            with Image.open(file, formats=FORMATS) as opened:
+                check_size(opened.size)
+                # JPEG decodes large photographs at 1/2, 1/4 or 1/8
+                opened.draft(None, (2 * image_size, 2 * image_size))
+                rgb = as_rgb(ImageOps.exif_transpose(opened))
         square = rgb.resize((image_size, image_size), Image.Resampling.BICUBIC, central_square(rgb.size))
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from None
+    except PictureError:
+        raise
     except FileNotFoundError:
-        raise PictureError(f"{path}: no such file") from None
+        raise PictureError("no such file") from None
     except Image.UnidentifiedImageError:
-        raise PictureError(f"{path}: not a picture, or damaged; expected one of {', '.join(FORMATS)}") from None
+        raise PictureError(f"not a picture, or damaged; expected one of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
-        raise PictureError(f"{path}: has more than {MAX_PIXELS:,} pixels; make it smaller") from None
+        raise PictureError(f"has more than {MAX_PIXELS:,} pixels; make it smaller") from None
     except Exception as error:  # decoders raise anything for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise PictureError(f"{path}: cannot be decoded ({reason})") from error
+        raise PictureError(f"cannot be decoded ({reason})") from error
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 

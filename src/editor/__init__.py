@@ -1,0 +1,1 @@
+"""The demo page: a picture becomes codes, codes are edited, and the scene changes (docs/demo.md)."""
