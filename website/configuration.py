@@ -216,8 +216,11 @@ def _header(path: Path) -> str:
 def _text(comment: str) -> str:
     """A comment as text in a cell of a table: what would be markup is shown."""
     pieces = re.split(r"(`[^`]*`)", comment)
-    shown = [piece if piece.startswith("`") else re.sub(r"([*<>|])", r"\\\1", piece) for piece in pieces]
-    return "".join(shown)
+    return "".join(piece if piece.startswith("`") else _shown(piece) for piece in pieces)
+
+
+def _shown(text: str) -> str:
+    return re.sub(r"([*|])", r"\\\1", text).replace("<", "&lt;").replace(">", "&gt;")
 
 
 def main() -> None:

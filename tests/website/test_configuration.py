@@ -47,4 +47,4 @@ def test_values_are_said_in_words(command: str, key: str, values: str) -> None:
 
 
 def test_what_would_be_markup_is_shown() -> None:
-    assert r"\<checkpoint_dir\>/last.pth" in settings("train")["training.resume"].effect
+    assert "&lt;checkpoint_dir&gt;/last.pth" in settings("train")["training.resume"].effect
