@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import re
+import runpy
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise, product
 from typing import Any, NoReturn
 from unittest.mock import patch
@@ -32,8 +33,13 @@ class Understood(Exception):
 
 def complaint(words: list[str]) -> str | None:
     """What is wrong with a command, in one line; None: it would be understood."""
+    return _complaint(tuple(words))
+
+
+@cache  # the same commands stand on several pages
+def _complaint(words: tuple[str, ...]) -> str | None:
     try:
-        _check(words)
+        _check(list(words))
     except (Exception, SystemExit) as error:
         return f"{' '.join(words)}: {' '.join(str(error).split())}"
     return None
@@ -65,6 +71,8 @@ def _check_module(module: str, words: list[str]) -> None:
     if module == "pytest":
         for word in words:
             assert "/" not in word or (PROJECT / word.partition("::")[0]).exists(), f"no file {word}"
+    elif not words:
+        return  # only named
     elif package == "src" and name in COMMANDS:
         check_settings(name, words)
     elif module == "src.convert_official":
@@ -118,15 +126,13 @@ def _rest_of_benchmark(module: str, words: list[str]) -> list[str]:
         rest.extend(getattr(parsed, "overrides", []))
         stop(parsed)
 
-    is_package = (PROJECT / module.replace(".", "/")).is_dir()
-    main = importlib.import_module(f"{module}.__main__" if is_package else module).main
     with (
         patch.object(argparse.ArgumentParser, "parse_known_args", parse_known_args),
         patch.object(argparse.ArgumentParser, "parse_args", parse_args),
         patch.object(sys, "argv", [module, *words]),
     ):
         try:
-            main()
+            runpy.run_module(module, run_name="__main__")
         except Understood:
             return rest
     raise AssertionError(f"{module} reads no arguments")
@@ -154,10 +160,10 @@ def unknown_settings(inline: list[str], keys: set[str]) -> Iterator[str]:
             or key.endswith((".py", ".md", ".yaml"))
         ):
             continue
-        if is_set and not dot:
+        if is_set and not dot and value:
             files = (folder / key / f"{value}.yaml" for folder in (CONFIGS, launch.conf_folder()))
             wrong = not any(file.exists() for file in files)
         else:
-            wrong = bool(dot) and (bool(is_set) or group not in attributes) and not exists(key)
+            wrong = bool(dot and (is_set or group not in attributes)) and not exists(key)
         if wrong:
             yield code

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from matplotlib import pyplot as plt
 
-from src.configs.schema import TrainConfig
-from src.data.toy_datasets import ShapesDataset
-from src.models.catalogue import MODELS
-from src.models.svq_model import SVQ
-from src.training.checkpoint import save_checkpoint
+from website.configuration import settings
 
-from ..test_configs import leaves
 from .options import check_settings, complaint, unknown_settings
 from .pages import PAGES, PROJECT, anchors, blocks, broken_links, commands, inline_code, missing_names, read
 
-NEEDS_PROCESSES = {"docs/clusters.md"}  # whose Python tests/test_clusters.py runs in two processes
-WITH_PYTHON = [page for page in PAGES if page.startswith("docs/") and blocks(read(page), "python")]
-KEYS = leaves(TrainConfig)
+KEYS = set(settings("train"))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -46,31 +35,6 @@ def test_python_imports_what_exists(page: str) -> None:
     text = read(page)
     lines = [words[words.index("-c") + 1] for words in commands(text) if "-c" in words and words[0] == "python"]
     assert [name for code in [*blocks(text, "python"), *lines] for name in missing_names(code)] == []
-
-
-@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page not in NEEDS_PROCESSES])
-def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One piece after the other, where a small training has left its files."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("src.models.catalogue.MODELS", MODELS)
-    monkeypatch.setitem(MODELS, "svq", SVQ)  # whatever a page adds is gone afterwards
-    torch.manual_seed(0)
-    model = SVQ(num_slots=3, slot_size=16, num_codebooks=2, codebook_size=8, code_dim=8, hidden_dim=8)
-    model.init_prior(embed_dim=8, num_heads=1, num_layers=1)
-    save_checkpoint(Path("checkpoints/best_model.pth"), model, step=0, metrics={}, config={})
-    results = {"seed": 0, "scores": {"segmentation": {"fg_ari": 0.5}}, "config": {"training": {"steps": 1}}}
-    for folder in ("logs/svq/now", "photos"):
-        Path(folder).mkdir(parents=True)
-    Path("logs/svq/now/results.json").write_text(json.dumps(results))
-    for number, image in enumerate(ShapesDataset(num_samples=6, image_size=32).images):
-        plt.imsave(f"photos/{number}.png", image.permute(1, 2, 0).numpy())
-    before, names = set(MODELS), {"__name__": "__main__"}
-    try:
-        for code in blocks(read(page), "python"):
-            exec(compile(code, page, "exec"), names)
-    finally:
-        for added in set(MODELS) - before:
-            del MODELS[added]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(read(page), "yaml")])
