@@ -133,7 +133,7 @@ def _kind_at(kind: type, group: str) -> type:
 def _inner(entry: Field) -> type | None:
     """The dataclass of a field that holds further settings."""
     kind = vars(schema).get(str(entry.type))
-    return kind if is_dataclass(kind) else None  # pyright: ignore[reportReturnType]
+    return kind if is_dataclass(kind) else None
 
 
 def _leaves(kind: type, prefix: str = "") -> Iterator[tuple[str, Field]]:
