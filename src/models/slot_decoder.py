@@ -73,6 +73,8 @@ class SVQDecoder(nn.Module):
         self.num_slots, self.slot_dim = num_slots, slot_dim
         # Weight of the sketch in the loss. With 0 no sketch is made.
         self.sketch_weight = 1.0
+        # Share of the frame loss. All of it from the first step on would keep slots from finding their objects.
+        self.frame_weight = 1.0
         # Whether the transformer decoder, given an image in eval mode, paints it anew, token by token. Where only its
         # losses are wanted, that would take long.
         self.paints = True

@@ -19,7 +19,8 @@ from .vector_quantizer import SemanticVectorQuantizer
 
 __all__ = ["SVQ", "DecoderOutput", "SVQDecoder"]
 
-FRAME_WEIGHT = 0.1  # little: what an object looks like outweighs what is seen of its box where others hide it
+# Little: what a slot paints moves with its frame, and a frame that followed its box eagerly would run away with it.
+FRAME_WEIGHT = 0.05
 BOTTLENECKS = ("codes", "prototypes", "none")
 
 
@@ -284,9 +285,9 @@ class SVQ(CodeModel):
     ) -> tuple[Tensor, dict[str, float]]:
         """See `CodeModel.compute_loss`; arguments and errors are the same.
 
-        A sketch is one term more, sketch_loss, and frame_loss another, which counts FRAME_WEIGHT times. With the
-        transformer decoder dvae_loss and token_loss stand in the place of recon_loss. `recon_loss_weight` is of all of
-        these.
+        A sketch is one term more, sketch_loss, and frame_loss another; they count `decoder.sketch_weight` and
+        FRAME_WEIGHT · `decoder.frame_weight` times. With the transformer decoder dvae_loss and token_loss stand in the
+        place of recon_loss. `recon_loss_weight` is of all of these.
         """
         tokens = self.config["decoder"] == "transformer"
         painted = ("token_loss", "dvae_loss") if tokens else ("recon",)
@@ -305,7 +306,7 @@ class SVQ(CodeModel):
             loss = loss + recon_loss_weight * self.decoder.sketch_weight * terms["sketch_loss"]
         if "frame_loss" in outputs:
             terms["frame_loss"] = outputs["frame_loss"]
-            loss = loss + recon_loss_weight * FRAME_WEIGHT * terms["frame_loss"]
+            loss = loss + recon_loss_weight * FRAME_WEIGHT * self.decoder.frame_weight * terms["frame_loss"]
         return self._with_prior(loss, terms, outputs)
 
 

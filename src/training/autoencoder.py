@@ -100,6 +100,7 @@ def set_ramps(model: nn.Module, settings: TrainingConfig | None, step: int = 0) 
             module.bypass = settings.bypass if settings else 0.0
         elif isinstance(module, SVQDecoder):
             module.sketch_weight = float(step < settings.sketch_steps) if settings else 1.0
+            module.frame_weight = ramp(step, settings.quantize_from, settings.quantize_by) if settings else 1.0
         elif isinstance(module, DVAE):
             module.tau = 1.0
             if settings:

@@ -78,6 +78,14 @@ def test_the_centre_of_a_broadcast_slot_is_where_its_mask_is() -> None:
     torch.testing.assert_close(centres[0, 0], torch.tensor([13.5, 2.5]) / SIZE * 2 - 1)
 
 
+def test_frames_are_held_against_the_masks_of_the_same_decoding() -> None:
+    slots = torch.randn(BATCH, SLOTS, DIM)
+    module = make_decoder("cross_attention")
+    out = module(slots)
+    torch.testing.assert_close(out.frame_loss, module.decoder.frame_loss(slots, out.masks))
+    assert module.eval()(slots).frame_loss is None and make_decoder("cnn")(slots).frame_loss is None
+
+
 def test_the_sketch_is_made_in_training_by_the_cross_attention_decoder_only() -> None:
     slots = torch.randn(BATCH, SLOTS, DIM)
     module = make_decoder("cross_attention")

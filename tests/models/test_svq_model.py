@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.models.svq_model import SVQ
+from src.models.svq_model import FRAME_WEIGHT, SVQ
 from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save
 
 BATCH, SIZE, SLOTS, DIM, BLOCKS, CODES = 4, 16, 3, 12, 2, 5
@@ -186,19 +186,30 @@ def test_each_weight_is_applied_once(decoder: str) -> None:
     assert painted == pytest.approx((outputs["recon"] - image).square().mean().item())
 
 
-def test_the_sketch_adds_its_error_with_its_own_weight() -> None:
+@pytest.mark.parametrize(
+    ("output", "term", "weight"),
+    [("sketch", "sketch_loss", "sketch_weight"), ("frame_loss", "frame_loss", "frame_weight")],
+)
+def test_what_helps_training_adds_its_error_with_its_own_weight(output: str, term: str, weight: str) -> None:
     model, image = make_model(), images()
     outputs = model(image)
-    error = (outputs["sketch"] - image).square().mean().item()
-    without = {name: value for name, value in outputs.items() if name != "sketch"}
-    for weight in (1.0, 0.3):
-        model.decoder.sketch_weight = weight
+    error = (outputs["sketch"] - image).square().mean().item() if output == "sketch" else outputs[output].item()
+    assert error > 0
+    without = {name: value for name, value in outputs.items() if name != output}
+    times = FRAME_WEIGHT if output == "frame_loss" else 1
+    for value in (1.0, 0.3):
+        setattr(model.decoder, weight, value)
         loss, terms = model.compute_loss(image, outputs, recon_loss_weight=2.0)
         alone, terms_alone = model.compute_loss(image, without, recon_loss_weight=2.0)
-        assert terms["sketch_loss"] == pytest.approx(error) and "sketch_loss" not in terms_alone
-        assert loss.item() == pytest.approx(alone.item() + 2 * weight * error)
+        assert terms[term] == pytest.approx(error) and term not in terms_alone
+        assert loss.item() == pytest.approx(alone.item() + 2 * times * value * error)
+    assert output not in model.eval()(image)
+
+
+def test_a_sketch_without_weight_is_not_made() -> None:
+    model = make_model()
     model.decoder.sketch_weight = 0.0
-    assert "sketch" not in model(image) and "sketch" not in model.eval()(image)
+    assert "sketch" not in model(images())
 
 
 def test_commitment_is_the_mean_squared_distance_to_the_codes() -> None:
