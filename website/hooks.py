@@ -72,7 +72,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return match["before"] + address + match["after"]
 
     pieces = _CODE.split(markdown)  # code, every second one, stays as it is
-    return "".join(piece if index % 2 else _LINK.sub(lead, piece) for index, piece in enumerate(pieces))
+    led = "".join(piece if index % 2 else _LINK.sub(lead, piece) for index, piece in enumerate(pieces))
+    return led.replace("<details>", '<details markdown="1">')  # or what is in it would stay as it is
 
 
 def origin(address: str) -> str:
