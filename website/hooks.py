@@ -62,18 +62,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Leads links to files of the project to their pages."""
-    source = origin(page.file.src_uri)
+    return led(markdown, page.file.src_uri)
+
+
+def led(markdown: str, address: str) -> str:
+    """The text of the page at `address` with its links as they are on the site."""
+    source = origin(address)
 
     def lead(match: re.Match[str]) -> str:
         target = inside(match["target"], source)
         if target is None:
             return match[0]
-        address = posixpath.relpath(address_of(target), posixpath.dirname(page.file.src_uri) or ".")
-        return match["before"] + address + match["after"]
+        return (
+            match["before"] + posixpath.relpath(address_of(target), posixpath.dirname(address) or ".") + match["after"]
+        )
 
     pieces = _CODE.split(markdown)  # code, every second one, stays as it is
-    led = "".join(piece if index % 2 else _LINK.sub(lead, piece) for index, piece in enumerate(pieces))
-    return led.replace("<details>", '<details markdown="1">')  # or what is in it would stay as it is
+    text = "".join(piece if index % 2 else _LINK.sub(lead, piece) for index, piece in enumerate(pieces))
+    return text.replace("<details>", '<details markdown="1">')  # or what is in it would stay as it is
 
 
 def origin(address: str) -> str:

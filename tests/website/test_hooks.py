@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
 
-from website.hooks import PROJECT, address_of, file_page, first_line, module_pages, notebook_page, on_page_markdown
+from website.hooks import address_of, file_page, first_line, led, module_pages, notebook_page
 
 
 @pytest.mark.parametrize(
@@ -30,14 +27,6 @@ def test_every_file_has_its_page(path: str, address: str) -> None:
     assert address_of(path) == address
 
 
-def led(text: str, source: str) -> str:
-    config = MkDocsConfig()
-    config.load_dict({"site_name": "x", "docs_dir": str(PROJECT / "docs")})
-    config.validate()
-    page = Page(None, File.generated(config, source, content=text), config)
-    return on_page_markdown(text, page=page, config=config, files=Files([]))
-
-
 def test_links_lead_to_pages_and_code_stays() -> None:
     text = (
         "[a](../src/train.py) ![b](../results/x.png) [c](evaluation.md#codes) [d](https://x.y)\n```\n[a](../b.py)\n```"
@@ -45,6 +34,7 @@ def test_links_lead_to_pages_and_code_stays() -> None:
     assert led(text, "data.md") == (
         "[a](api/train.md) ![b](files/results/x.png) [c](evaluation.md#codes) [d](https://x.y)\n```\n[a](../b.py)\n```"
     )
+    assert led("<details>", "data.md") == '<details markdown="1">'
     assert led("[a](docs/data.md) [b](README.md)", "korean.md") == "[a](data.md) [b](index.md)"
 
 
