@@ -2,7 +2,7 @@
 PYTHON ?= python
 ARGS ?=
 
-.PHONY: help install test test-slow lint format train generate evaluate export demo ci clean
+.PHONY: help install test test-slow lint format train generate evaluate export demo docs ci clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -41,9 +41,13 @@ export: ## encoder and decoder of the best checkpoint as .pt2 and .onnx
 demo: ## a page where scenes are edited by their codes
 	$(PYTHON) -m src.demo $(ARGS)
 
+docs: ## the documentation site, into site/
+	$(PYTHON) -m website.configuration
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 ci: ## everything a change must pass, in a fresh environment
 	bash .ci/run
 
 clean: ## what tools wrote; logs/, checkpoints/, samples/ and evaluation/ stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests website -name __pycache__ -type d -prune -exec rm -rf {} +

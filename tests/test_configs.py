@@ -266,10 +266,7 @@ def test_every_key_is_read_by_the_demo(tmp_path, monkeypatch):
 def test_every_key_of_the_schema_has_its_default_in_a_file():
     """... and therefore, with the schema refusing all others, the files' keys are those of the schema."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        commands = {"train": TrainConfig, "generate": GenerateConfig, "evaluate": ReportConfig, "render": RenderConfig}
-        commands["export"] = ExportConfig
-        commands["demo"] = DemoConfig
-        for name, kind in commands.items():
+        for name, kind in schema.COMMANDS.items():
             launch.to_object(compose(name), kind)  # a value that is missing raises
 
 

@@ -315,15 +315,21 @@ def is_folder_name(name: str) -> bool:
     return name.strip() not in ("", ".", "..") and not set(name) & set("/\\")
 
 
+COMMANDS: dict[str, type] = {  # `python -m src.<name>`, whose settings <name>.yaml begins
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+    "evaluate": ReportConfig,
+    "export": ExportConfig,
+    "demo": DemoConfig,
+    "render": RenderConfig,
+}
+
+
 def register() -> None:
     """Makes the schemas known to Hydra, for the `defaults` of the YAML files beside this one."""
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="generate_schema", node=GenerateConfig)
-    store.store(name="evaluate_schema", node=ReportConfig)
-    store.store(name="export_schema", node=ExportConfig)
-    store.store(name="render_schema", node=RenderConfig)
-    store.store(name="demo_schema", node=DemoConfig)
+    for name, kind in COMMANDS.items():
+        store.store(name=f"{name}_schema", node=kind)
 
 
 def check(config: Any, prefix: str = "") -> None:
