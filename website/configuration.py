@@ -36,8 +36,8 @@ Every setting can be given on the command line, as `key=value`, or in a file of
 [`experiment/`](../src/configs/experiment/my_experiment.yaml). A key that does not exist, a value of the wrong type or
 one out of range stops the command at once with a line that says so. `python -m src.train --cfg job` prints all settings
 with their values. `null` is no value, lists are written `[0,1,2]`, and `${data.image_size}` is the value of another
-setting. Installed as a package the commands are called `svq-train`, `svq-generate`, `svq-evaluate`, `svq-render` and
-`svq-convert-official`.
+setting. Installed as a package the commands are called `svq-train`, `svq-generate`, `svq-evaluate`, `svq-render`,
+`svq-export`, `svq-demo` and `svq-convert-official`.
 """
 
 
