@@ -101,8 +101,9 @@ def compare(graph: Graph, run: Run, inputs: Tensor) -> dict[str, Any]:
 def _write(program: ExportedProgram, graph: Graph, path: Path) -> Run:
     """Writes the file, and returns what runs it."""
     if path.suffix == ".pt2":
-        torch.export.save(program, path)
-        module = torch.export.load(path).module()
+        with _quiet():
+            torch.export.save(program, path)
+            module = torch.export.load(path).module()
         return lambda batch: list(module(batch))
     import onnxruntime
 
