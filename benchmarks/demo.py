@@ -122,7 +122,7 @@ def summary(taken: Sequence[float]) -> dict[str, float]:
 def picture(address: str, path: Path) -> None:
     """The page with a scene in which one code was changed, as PNG."""
     with browser() as chrome:
-        page = chrome.new_page(locale="en-GB", viewport={"width": 1180, "height": 860})
+        page = chrome.new_page(locale="en-GB", viewport={"width": 1180, "height": 1110})
         page.set_default_timeout(WAIT)
         page.goto(address, timeout=WAIT)
         page.wait_for_selector("#board table")

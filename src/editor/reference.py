@@ -67,7 +67,8 @@ def _key(model: SVQ, data: SceneDataset | None) -> str:
     """A name for the model's weights, the data and the version of this file, 12 characters."""
     digest = hashlib.sha256(repr((VERSION, SCENES, None if data is None else (data.name, data.image_size))).encode())
     for name, values in model.state_dict().items():
-        digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+        if data is None or not name.startswith("prior."):  # of which pictures' codes do not depend
+            digest.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
     if data is not None:
         digest.update(data.first(1).images.numpy().tobytes())
     return digest.hexdigest()[:12]
