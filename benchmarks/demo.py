@@ -130,7 +130,8 @@ def picture(address: str, path: Path) -> None:
             old = page.get_attribute("#board figure.input img", "src")
             page.click("#random")
             page.wait_for_function("old => document.querySelector('#board figure.input img').src !== old", arg=old)
-        page.locator("#board .symbols button[aria-pressed=false]").nth(13).click()
+        word = page.inner_text("#board .symbols button[aria-pressed=true] small")
+        page.locator("#board .symbols button").filter(has_not_text=word).nth(9).click()  # a change to be seen
         page.wait_for_function("document.querySelector('#board .said').textContent.includes('is code')")
         page.mouse.move(0, 0)
         path.parent.mkdir(parents=True, exist_ok=True)
