@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.navbar import Navbar
+from gradio.themes import Soft
 
 from ..data.scenes import COLOUR_NAMES, COLOUR_VALUES
 from .fragments import board, proposals
@@ -24,7 +26,7 @@ OWN: dict[str, Any] = {"elem_classes": "svq", "apply_default_css": False}  # of 
 TOOLS = ("circle", "square", "triangle", "brush")
 
 # Fonts that the system has: none is fetched.
-THEME = gr.themes.Soft(
+THEME = Soft(
     primary_hue="indigo",
     font=["system-ui", "-apple-system", "Segoe UI", "Noto Sans KR", "Noto Sans CJK KR", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
@@ -51,7 +53,7 @@ def _lay_out(page: gr.Blocks, studio: Studio, language: str, finds_language: boo
         return say(language, key)
 
     other = next(one for one in LANGUAGES if one != language)
-    gr.Navbar(visible=False)
+    Navbar(visible=False)
     session = gr.State(None, time_to_live=3600)  # a `Session`, on this side only; None: a new one
     gr.HTML(_header(language, other), **OWN, js_on_load=_on_load(language, finds_language))
     with gr.Row():

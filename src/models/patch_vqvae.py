@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -102,7 +103,8 @@ class PatchVQVAE(CodeModel):
     def _patches(self, image: Tensor) -> Tensor:
         """Image → vectors (B, N, C), one a patch."""
         require_image(image, self.config["in_channels"], self.config["image_size"])
-        return self.encoder(image).flatten(2).mT
+        # Laid out row by row whatever the convolutions choose, which need not be what they chose for an exported graph.
+        return self.encoder(image).flatten(2).mT.clone(memory_format=torch.contiguous_format)
 
     def _paint(self, patches: Tensor) -> Tensor:
         """Vectors (B, N, C) → image, float32."""

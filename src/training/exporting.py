@@ -108,8 +108,16 @@ def _write(program: ExportedProgram, graph: Graph, path: Path) -> Run:
     import onnxruntime
 
     with _quiet():
-        names = {"input_names": [graph.input], "output_names": list(graph.outputs)}
-        torch.onnx.export(program, (), path, dynamo=True, external_data=False, verbose=False, **names)
+        torch.onnx.export(
+            program,
+            (),
+            path,
+            input_names=[graph.input],
+            output_names=list(graph.outputs),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda batch: [torch.from_numpy(each) for each in session.run(None, {graph.input: batch.numpy()})]
 

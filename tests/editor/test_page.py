@@ -167,7 +167,7 @@ def test_a_port_that_is_taken_is_one_line():
         taken.listen()
         with pytest.raises(ConfigError) as error:
             serve.launch(tiny_studio(), demo_config(f"port={taken.getsockname()[1]}"))
-        assert "give another port" in str(error.value) and "\n" not in str(error.value)
+        assert "(the port is taken); give another" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_by_default_only_this_machine_reaches_it():

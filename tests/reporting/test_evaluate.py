@@ -232,10 +232,10 @@ def test_a_report_on_a_shipped_model_and_on_a_folder_of_weights(
 ) -> None:
     monkeypatch.setattr("src.utils.pretrained.SHIPPED", tmp_path / "shipped")
     monkeypatch.chdir(tmp_path)
-    path = trained(tmp_path / "best_model.pth", seed=3)
+    path = trained(tmp_path / "checkpoints" / "best_model.pth", seed=3)
     for folder in (tmp_path / "shipped" / "tiny", tmp_path / "mine"):
         CodeModel.from_checkpoint(path).save_pretrained(folder)
-    found = open_checkpoints(settings(tmp_path, "checkpoint=[best_model.pth,tiny,mine]"))
+    found = open_checkpoints(settings(tmp_path, "checkpoint=[checkpoints,tiny,mine]"))
     assert [each.label for each in found] == ["svq", "tiny", "mine"]
     assert all((each.seed, each.step, each.data) == (3, 6, found[0].data) for each in found)
     assert str(found[1].path) == "tiny"  # as it was asked for, not where it lies
