@@ -16,9 +16,12 @@ from src.training.checkpoint import save_checkpoint
 
 from .pages import PAGES, blocks, read
 
-ELSEWHERE = {"README.md", "README.ko.md"}  # whose Python tests/benchmarks/test_readme.py runs
-NEEDS_PROCESSES = {"docs/clusters.md"}  # which tests/test_clusters.py starts
-PAGES_TO_RUN = [page for page in PAGES if page not in ELSEWHERE | NEEDS_PROCESSES and blocks(read(page), "python")]
+ELSEWHERE = {
+    *("README.md", "README.ko.md"),  # tests/benchmarks/test_readme.py
+    "docs/clusters.md",  # tests/test_clusters.py, with several processes
+    "docs/weights.md",  # tests/training/test_exporting.py, with exported files
+}
+PAGES_TO_RUN = [page for page in PAGES if page not in ELSEWHERE and blocks(read(page), "python")]
 
 
 @pytest.fixture
