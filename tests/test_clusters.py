@@ -117,6 +117,7 @@ def _learn_sharded(rank: int, address: str, images: Tensor, path: Path) -> None:
     weights = learned(rank, 2, images)
     if rank == 0:
         torch.save(weights, path)
+    dist.barrier()  # a process that leaves while another still talks to it may abort
     dist.destroy_process_group()
 
 

@@ -40,6 +40,9 @@ def saved(path: Path, kind: str = "svq", **changes: object) -> CodeModel:
     model = make_model(kind, {**SIZES, **changes})
     if "commitment_cost" in model.config:
         model.train()(images(16))  # fills the codebooks
+        if model.codebook is not None:
+            # Untrained slots are much alike, and between codes that are as well rounding would decide.
+            model.codebook.detach().add_(torch.randn_like(model.codebook))
     save_checkpoint(path, model, step=0, metrics={}, config={})
     return model.eval()
 
