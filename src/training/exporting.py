@@ -22,6 +22,8 @@ from .results import write_json
 
 BATCH = 16  # pictures at once when a graph is compared; the first comes alone, so that two batch sizes are seen
 MOST_CODES, LARGEST_ERROR = 0.01, 1e-3  # share of codes that may differ, and how much anything else may
+# ... but slots: rounding a picture in its seventh digit moves those of a trained model by more than that.
+LARGEST_ERROR_OF_SLOTS = 0.05
 FORMATS = ("pt2", "onnx")
 
 Run = Callable[[Tensor], list[Tensor]]
@@ -69,7 +71,8 @@ def write_graphs(config: ExportConfig) -> list[Path]:
     paths.append(write_json(folder / "export.json", content))
     for name, entry in entries.items():
         few = entry["codes_differ"] <= MOST_CODES * entry["codes"]
-        if not few or not all(error <= LARGEST_ERROR for error in entry["largest_error"].values()):
+        allowed = {"slots": LARGEST_ERROR_OF_SLOTS}
+        if not few or any(error > allowed.get(at, LARGEST_ERROR) for at, error in entry["largest_error"].items()):
             raise CommandError(f"{folder / name} does not do what the model does: {_line(name, entry)}")
     return paths
 
