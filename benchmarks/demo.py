@@ -1,7 +1,7 @@
 """How long an edit in the demo page takes, and the page's picture for its documentation.
 
-    python -m benchmarks.demo --checkpoint checkpoints/best_model.pth
-    python -m benchmarks.demo --checkpoint checkpoints/best_model.pth --picture docs/images/demo.png
+    python -m benchmarks.demo                                     # of the shipped weights of Shapes: results/demo.json
+    python -m benchmarks.demo --picture docs/images/demo.png
 
 Two times of each edit, a code of an object changed for another of its palette:
 
@@ -140,7 +140,7 @@ def picture(address: str, path: Path) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="checkpoints/best_model.pth")
+    parser.add_argument("--checkpoint", default="shapes", help="as of `src.demo`")
     parser.add_argument("--cache-dir", default="logs/cache")
     parser.add_argument("--edits", type=int, default=EDITS, help="after the first ten")
     parser.add_argument("--output", type=Path, default=OUTPUT)

@@ -9,7 +9,6 @@ import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from ..data.base import SceneDataset
 from ..evaluation.passes import run_model
 from ..models.svq_model import SVQ
-from ..utils.checkpoint_io import atomic_save
+from ..utils.checkpoint_io import atomic_save, load_kept
 
 SCENES = 256
 BATCH = 32
@@ -45,7 +44,7 @@ def reference(
     """What `model`, in eval mode, makes of the first 256 scenes of `data`, its train split; without data, as many of
     its prior. With `cache_dir` it is kept there as demo_<key>.pth; a file that is damaged is made anew."""
     path = None if cache_dir is None else Path(cache_dir) / f"demo_{_key(model, data)}.pth"
-    kept = None if path is None else _load(path)
+    kept = load_kept(path, FORMAT)
     if kept is not None:
         return Reference(kept["scenes"], kept["labelled"], kept["factors"])
     if data is None:
@@ -72,11 +71,3 @@ def _key(model: SVQ, data: SceneDataset | None) -> str:
     if data is not None:
         digest.update(data.first(1).images.numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def _load(path: Path) -> dict[str, Any] | None:
-    try:
-        kept = torch.load(path, weights_only=True)
-    except Exception:  # torch raises anything for damaged files; then it is made anew
-        return None
-    return kept if isinstance(kept, dict) and kept.get("format") == FORMAT else None

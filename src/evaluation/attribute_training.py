@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.toy_datasets import ToyDataset
-from ..utils.checkpoint_io import atomic_save
+from ..utils.checkpoint_io import atomic_save, load_kept
 from ..utils.progress import progress_bar
 from .attribute_network import GRID, AttributeNetwork, obeying, read_images
 from .intervals import share
@@ -366,10 +366,5 @@ def file_name(wanted: dict[str, Any]) -> str:
 
 def _load(path: Path | None, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """The kept file if it is whole and of this definition, else None."""
-    if path is None or not path.is_file():
-        return None
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        return kept if kept["format"] == FILE_FORMAT and kept["definition"] == wanted else None
-    except Exception:  # truncated or foreign files raise anything; all of them mean: make it anew
-        return None
+    kept = load_kept(path, FILE_FORMAT)
+    return kept if kept is not None and kept.get("definition") == wanted else None

@@ -20,7 +20,7 @@ from ..data.base import SceneDataset
 from ..models.completion import Requirement
 from ..models.slot_decoder import losses_only
 from ..models.svq_model import SVQ
-from ..utils.checkpoint_io import atomic_save
+from ..utils.checkpoint_io import atomic_save, load_kept
 from ..utils.pretrained import weights_file
 from ..utils.progress import progress_bar
 from .passes import Pass, run_model
@@ -180,7 +180,7 @@ def code_reader(
         cache_dir: where `code_reader_<key>.pth` is kept. A file that is damaged is made anew.
     """
     path = Path(cache_dir) / f"code_reader_{key}.pth"
-    kept = _load(path)
+    kept = load_kept(path, FILE_FORMAT)
     if kept is not None:
         return CodeReader(model, {name: tuple(words) for name, words in kept["names"].items()}, *_rest(kept))
     data = data.first(SCENES)
@@ -202,11 +202,3 @@ def key_of(checkpoint: str | Path, data: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(weights_file(checkpoint).read_bytes())
     digest.update(repr((VERSION, SCENES, sorted(data.items()))).encode())
     return digest.hexdigest()[:12]
-
-
-def _load(path: Path) -> dict[str, Any] | None:
-    try:
-        kept = torch.load(path, weights_only=True)
-    except Exception:  # torch raises anything for damaged files; then it is made anew
-        return None
-    return kept if isinstance(kept, dict) and kept.get("format") == FILE_FORMAT else None

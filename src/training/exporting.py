@@ -22,7 +22,7 @@ from .results import write_json
 
 BATCH = 16  # pictures at once when a graph is compared; the first comes alone, so that two batch sizes are seen
 MOST_CODES, LARGEST_ERROR = 0.01, 1e-3  # share of codes that may differ, and how much anything else may
-# ... but slots: rounding a picture in its seventh digit moves those of a trained model by more than that.
+# ... but slots, in which iterated attention amplifies what two programs round differently; codes are compared apart.
 LARGEST_ERROR_OF_SLOTS = 0.05
 FORMATS = ("pt2", "onnx")
 

@@ -38,6 +38,17 @@ def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
     _sync_folder(path.parent)
 
 
+def load_kept(path: Path | None, format: str) -> dict[str, Any] | None:
+    """What `atomic_save` wrote with this `format` and can be made anew: None where there is no such whole file."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # truncated or foreign files raise anything; all of them mean: make it anew
+        return None
+    return kept if isinstance(kept, dict) and kept.get("format") == format else None
+
+
 def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Open a checkpoint written by this project, without running any code that may be inside the file.
 

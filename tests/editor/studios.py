@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
 import torch
+from hydra import compose, initialize_config_dir
 
+from src.configs import launch
+from src.configs.schema import DemoConfig
 from src.data.toy_datasets import make_dataset
 from src.editor.studio import Studio, open_studio
 from src.models.svq_model import SVQ
 from src.training.build import make_model
 
 from ..evaluation.factor_model import FactorModel
-from ..training.tiny import tiny_config
+from ..training.tiny import CONFIGS, tiny_config
 
 
 @cache
@@ -42,3 +46,14 @@ def tiny_studio() -> Studio:
     everything = tuple(range(studio.model.codebook_size))  # an untrained model uses few of its codes
     studio.meanings = [replace(meaning, shown=everything) for meaning in studio.meanings]
     return studio
+
+
+def demo_config(*words: str) -> DemoConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return launch.to_object(compose("demo", list(words)), DemoConfig)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

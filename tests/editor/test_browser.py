@@ -10,10 +10,6 @@ from typing import Any
 import pytest
 
 from benchmarks.browser import browser, chromium
-from src.editor import serve
-
-from .studios import tiny_studio
-from .test_page import demo_config, free_port
 
 pytest.importorskip("gradio")
 pytest.importorskip("playwright")
@@ -23,18 +19,6 @@ pytestmark = [
 ]
 
 WAIT = 300_000  # milliseconds, on a machine that does other work
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in serve.QUIET.items():
-            patched.setenv(name, value)
-        patched.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        page = serve.launch(tiny_studio(), demo_config(f"port={free_port()}"))
-        assert page.local_url is not None
-        yield page.local_url
-        page.close()
 
 
 @pytest.fixture(scope="module")

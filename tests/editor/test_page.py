@@ -7,44 +7,17 @@ import json
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from src.configs import launch as commands
 from src.configs.errors import ConfigError
-from src.configs.schema import DemoConfig
 from src.editor import serve
 
-from ..training.tiny import CONFIGS
-from .studios import tiny_model, tiny_studio
+from .studios import demo_config, tiny_model, tiny_studio
 
 gradio = pytest.importorskip("gradio")
-
-
-def demo_config(*words: str) -> DemoConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return commands.to_object(compose("demo", list(words)), DemoConfig)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in serve.QUIET.items():
-            patched.setenv(name, value)
-        patched.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
-        page = serve.launch(tiny_studio(), demo_config(f"port={free_port()}"))
-        assert page.local_url is not None
-        yield page.local_url
-        page.close()
 
 
 def ask(url: str, data: bytes | None = None, kind: str = "application/json", **headers: str) -> tuple[int, bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save, safe_load
+from src.utils.checkpoint_io import FORMAT, VERSION, atomic_save, load_kept, safe_load
 
 CONTENT = {"format": FORMAT, "version": VERSION, "weights": {"a": torch.arange(1000.0)}, "step": 3}
 ROOT = Path(__file__).parents[2]
@@ -119,3 +119,14 @@ def test_a_newer_version(tmp_path):
     atomic_save({"format": FORMAT, "version": VERSION + 1}, path)
     with pytest.raises(ValueError, match=f"has version {VERSION + 1} but this code reads version {VERSION}"):
         safe_load(path)
+
+
+def test_kept_files_are_read_whole_and_of_their_format_or_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "kept.pth"
+    assert load_kept(None, "ours") is None and load_kept(path, "ours") is None
+    atomic_save({"format": "ours", "values": torch.arange(3)}, path)
+    kept = load_kept(path, "ours")
+    assert kept is not None and kept["values"].tolist() == [0, 1, 2]
+    assert load_kept(path, "another") is None
+    path.write_bytes(path.read_bytes()[:100])
+    assert load_kept(path, "ours") is None
