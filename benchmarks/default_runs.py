@@ -6,9 +6,9 @@
     python -m benchmarks.default_runs experiment=quick --name quick --seeds 0    # settings before --seeds
 
 Further words are settings passed on to `python -m src.train`. A seed's run leaves `seed_<n>.json` (the run's own
-results.json, and the seconds from process start to exit), its pictures in `seed_<n>/`, and its weights under
-`checkpoints/<name>/`. Seeds that have a file are not run again, so an interrupted series goes on where it stopped; to
-make a published one anew, remove its folder or choose another --name.
+results.json, and the seconds from process start to exit, with those before it was stopped if it was resumed), its
+pictures in `seed_<n>/`, and its weights under `checkpoints/<name>/`. Seeds that have a file are not run again, so an
+interrupted series goes on where it stopped; to make a published one anew, remove its folder or choose another --name.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ def run_seed(seed: int, folder: Path, settings: list[str]) -> None:
         if path.suffix == ".png":
             shutil.copy(path, pictures / path.name)
     content = json.loads(results.read_text(encoding="utf-8"))
+    wall = max(wall, content["seconds"]["total"])  # of a run that was resumed: with what came before it was stopped
     write_json(folder / f"seed_{seed}.json", {"wall_seconds": round(wall, 1), **content})
 
 
