@@ -76,7 +76,8 @@ BARS: dict[str, dict[str, str]] = {
     },
     "shapes_background": {"FG-ARI of arg-max masks": "≥ 0.85"},
     "quick": {"process start to exit, minutes": "≤ 10", "FG-ARI of arg-max masks": "≥ 0.8"},
-    "sprites": {"FG-ARI of arg-max masks": "≥ 0.9"},
+    "sprites": {"FG-ARI of arg-max masks": "≥ 0.9", "… lower end of the Wilson interval of these, %": "> 76"},
+    "sprites_textured": {"… lower end of the Wilson interval of these, %": "> 51"},
     "multi_dsprites": {"FG-ARI of arg-max masks": "≥ 0.85", "colour read from the code vectors, %": "≥ 95"},
 }
 

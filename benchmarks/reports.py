@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ from src.training.checkpoint import BEST
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
 DPI = 80  # of the pictures that are kept
+
+# What a series aims at, by its name and the rows' labels; all else is reported only.
+BARS: dict[str, dict[str, str]] = {
+    "shapes": {
+        "disentanglement (DCI of codes)": "≥ 0.8",
+        "completeness (DCI of codes)": "≥ 0.65",
+        "informativeness (DCI of codes)": "≥ 0.93",
+        "edits: intended value read, %": "≥ 90",
+        "edits: anything else changed, %": "≤ 10",
+    },
+    "sprites": {"… on values not met before, %": "≥ 99.1"},
+}
 
 
 def report_on(checkpoint: Path, folder: Path, page: Path, settings: Sequence[str]) -> None:
@@ -44,8 +57,9 @@ def report_on(checkpoint: Path, folder: Path, page: Path, settings: Sequence[str
         shutil.copy(path, folder / path.name)
 
 
-def summarize(folder: Path) -> str:
-    """The main numbers of all reports in `folder` as a Markdown table: every seed, mean ± std, interval of the mean."""
+def summarize(folder: Path, name: str) -> str:
+    """The main numbers of all reports in `folder`, of the series `name`, as a Markdown table: what is aimed at, every
+    seed, mean ± std, interval of the mean."""
     results: list[dict[str, Any]] = [
         json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("seed_*/report.json"))
     ]
@@ -65,7 +79,10 @@ def summarize(folder: Path) -> str:
     )
     headline = page.headline[0]
     assert isinstance(headline, Table)
-    return "\n".join([head, "", *table(headline)]) + "\n"
+    bars = BARS.get(name, {})
+    rows = [(label, bars.get(str(label), ""), *rest) for label, *rest in headline.rows]
+    with_bars = replace(headline, head=(headline.head[0], "bar", *headline.head[1:]), rows=rows)
+    return "\n".join([head, "", *table(with_bars)]) + "\n"
 
 
 def main() -> None:
@@ -85,7 +102,7 @@ def main() -> None:
             print(f"{seed}: its report is there")
         else:
             report_on(checkpoint, folder / seed, PROJECT / "evaluation" / arguments.name / seed, settings)
-    summary = summarize(folder)
+    summary = summarize(folder, arguments.name)
     (folder / "summary.md").write_text(summary, encoding="utf-8")
     print(summary)
 
