@@ -119,6 +119,7 @@ class PriorConfig:
     num_heads: int = _at_least(1)
     num_layers: int = _at_least(1)
     style: str = _one_of(*PRIOR_STYLES)
+    relations: bool
 
 
 @dataclass(kw_only=True)

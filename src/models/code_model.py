@@ -155,6 +155,7 @@ class CodeModel(nn.Module, ABC):
         num_layers: int = 4,
         dropout: float = 0.1,
         style: str = "default",
+        relations: bool = False,
     ) -> AutoregressiveTransformer:
         """Adds the prior over codes, and fills it with the weights of a state dict loaded before, if there was one.
 
@@ -181,6 +182,7 @@ class CodeModel(nn.Module, ABC):
             num_layers,
             dropout,
             style,
+            relations,
         ).to(self.device)
         if self._prior_state:
             try:
@@ -204,6 +206,7 @@ class CodeModel(nn.Module, ABC):
             "num_layers": num_layers,
             "dropout": dropout,
             "style": style,
+            "relations": relations,
         }
         return prior
 

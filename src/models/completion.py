@@ -243,7 +243,7 @@ def _filter(
     codes = torch.empty(total, slots, blocks, dtype=torch.int64, device=device)
     log_weights = torch.zeros(groups, each, device=device)
     step = Steps(prior.layers, total, slots * blocks)
-    head, embedding = prior.head.to(step.dtype), prior.scaled(prior.code_embedding)
+    head = prior.head.to(step.dtype)
     first = torch.arange(groups, device=device)[:, None] * each  # row of each group's first particle
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         x = prior.scaled(prior.begin).expand(total, -1)
@@ -260,7 +260,7 @@ def _filter(
                 weighed = proposed.logsumexp(-1) - logits.logsumexp(-1) - liked.gather(1, drawn[:, None])[:, 0]
                 log_weights += weighed.view(groups, each)
                 codes[:, n, block] = drawn
-                x = embedding[block, drawn]
+                x = prior.embed_next(codes, n, block)
             for number, requirement in enumerate(requirements):
                 asked = (ways[:, n] == number).nonzero()[:, 0]
                 if requirement.holds is not None and len(asked):

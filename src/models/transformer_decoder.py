@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +12,7 @@ from .checks import require_choice, require_codes, require_divisible, require_po
 from .transformer import KnowsItsHeads, SelfAttention, Steps, TransformerLayer, draw
 
 STYLES = ("default", "paper")
+_STRICTNESS = 8.0  # at the start: codes a quarter as far apart as two random ones count as alike by e^-0.5
 
 
 class AutoregressiveTransformer(KnowsItsHeads):
@@ -25,6 +28,8 @@ class AutoregressiveTransformer(KnowsItsHeads):
         dropout: probability, in [0, 1).
         style: "default", pre-norm layers with GELU and a last norm; "paper", the official code's: post-norm layers
             with ReLU (`nn.TransformerEncoderLayer`), embeddings times √E before positions are added, no last norm.
+        relations: whether a code's embedding also says which earlier slots have a code like it in the same block. What
+            depends on who is like whom, as a rule over a scene's colours and shapes does, is learned much sooner so.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class AutoregressiveTransformer(KnowsItsHeads):
         num_layers: int = 4,
         dropout: float = 0.1,
         style: str = "default",
+        relations: bool = False,
     ) -> None:
         super().__init__(num_heads, "prior")
         require_choice("style", style, STYLES)
@@ -68,6 +74,10 @@ class AutoregressiveTransformer(KnowsItsHeads):
         if style == "paper":
             self._start_scales, self._embedding_scale = (1.0, (3 * embed_dim) ** -0.5), embed_dim**0.5
             self._start_as_the_paper()
+        self.relation = self.log_strictness = None
+        if relations:
+            self.relation = nn.Parameter(torch.randn(num_codebooks, num_slots, embed_dim) * self._start_scales[0])
+            self.log_strictness = nn.Parameter(torch.full((num_codebooks,), math.log(_STRICTNESS)))
 
     @torch.no_grad()
     def _start_as_the_paper(self) -> None:
@@ -104,7 +114,13 @@ class AutoregressiveTransformer(KnowsItsHeads):
         """`codes` (B, N, M) → logits (M, B·N, K) float32: as the output layers, one a block, make them."""
         require_codes(codes, self.num_slots, self.num_codebooks, self.codebook_size)
         blocks = torch.arange(self.num_codebooks, device=codes.device)
-        embedded = self.code_embedding[blocks, codes].flatten(1, 2)  # (B, N·M, E)
+        embedded = self.code_embedding[blocks, codes]  # (B, N, M, E)
+        if self.relation is not None:
+            earlier = codes.new_ones(self.num_slots, self.num_slots, dtype=torch.bool).tril(-1)
+            of_blocks = embedded.transpose(1, 2)
+            alike = self._alike(of_blocks, of_blocks, slice(None)) * earlier  # (B, M, N, N)
+            embedded = embedded + (alike @ self.relation).transpose(1, 2)
+        embedded = embedded.flatten(1, 2)
         begin = self.begin.expand(embedded.shape[0], 1, -1)
         x = self.drop(self.scaled(torch.cat([begin, embedded[:, :-1]], dim=1)) + self.position_embedding)
         for layer in self.layers:
@@ -114,6 +130,28 @@ class AutoregressiveTransformer(KnowsItsHeads):
 
     def scaled(self, embedded: Tensor) -> Tensor:
         return embedded if self._embedding_scale == 1 else embedded * self._embedding_scale
+
+    def embed_next(self, codes: Tensor, slot: int, block: int) -> Tensor:
+        """The next step's input (B, E) after the code at (slot, block) of `codes` (B, N, M), whatever follows it."""
+        embedding = self.code_embedding[block]
+        embedded = embedding[codes[:, slot, block]]
+        if self.relation is not None:
+            alike = self._alike(embedded[:, None], embedding[codes[:, :slot, block]], block)  # (B, 1, slot)
+            embedded = embedded + (alike @ self.relation[block, :slot])[:, 0]
+        return self.scaled(embedded)
+
+    def _alike(self, some: Tensor, others: Tensor, block: int | slice) -> Tensor:
+        """How alike codes of a block, or of all, are by their embeddings (…, S, E) and (…, T, E): (…, S, T) in (0, 1].
+
+        It is exp(−strictness · d²), where d² is 1 on average for two random codes of the block.
+        """
+        assert self.log_strictness is not None
+        with torch.autocast(some.device.type, enabled=False):  # differences of rounded squares would be noise
+            spread = 2 * self.code_embedding.detach()[block].var(dim=-2, correction=0).sum(-1)
+            strictness = self.log_strictness[block].exp() / spread.clamp(min=1e-12)
+            squares = some.square().sum(-1)[..., :, None] + others.square().sum(-1)[..., None, :]
+            distances = (squares - 2 * some @ others.mT).clamp(min=0)
+            return torch.exp(-strictness[..., None, None] * distances)
 
     def nll(self, codes: Tensor) -> Tensor:
         """Negative log-likelihood of each code given those before it, (B, N, M) in nats."""
@@ -158,8 +196,9 @@ class AutoregressiveTransformer(KnowsItsHeads):
     ) -> Tensor:
         length = self.num_slots * self.num_codebooks
         codes = torch.empty(batch_size, length, dtype=torch.int64, device=self.head.device)
+        scenes = codes.view(batch_size, self.num_slots, self.num_codebooks)
         step = Steps(self.layers, batch_size, length)
-        head, embedding = self.head.to(step.dtype), self.scaled(self.code_embedding)
+        head = self.head.to(step.dtype)
         with torch.inference_mode(), torch.autocast(codes.device.type, enabled=False):
             x = self.scaled(self.begin).expand(batch_size, -1)
             for position in range(length):
@@ -168,5 +207,5 @@ class AutoregressiveTransformer(KnowsItsHeads):
                 logits = (states.to(step.dtype) @ head[block]).float()  # (B, K)
                 drawn = draw(logits, temperature, top_k, generator)
                 codes[:, position] = drawn
-                x = embedding[block, drawn]
-        return codes.unflatten(1, (self.num_slots, self.num_codebooks))
+                x = self.embed_next(scenes, position // self.num_codebooks, block)
+        return scenes

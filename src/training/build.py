@@ -71,7 +71,9 @@ def check_sizes(config: TrainConfig) -> None:
         BatchOrder(num_train, config.training.batch_size, config.seed)
         if prior.steps:
             BatchOrder(num_train, prior.batch_size, config.seed)
-            model.init_prior(prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout, prior.style)
+            model.init_prior(
+                prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout, prior.style, prior.relations
+            )
 
 
 def prepare(*datasets: SceneDataset, show: bool = True) -> list[str]:

@@ -102,7 +102,8 @@ def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, A
         config: the settings of this run, plain containers.
 
     Raises:
-        ConfigError: the file is missing or broken, its run has finished or had other settings.
+        ConfigError: the file is missing or broken, its run has finished or had other settings. Those of a prior that
+            was not begun yet may be others.
     """
     if resume is None:
         return None
@@ -118,7 +119,8 @@ def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, A
         if auto:
             return None
         raise ConfigError(f"the run of {path} has finished; nothing is left to resume")
-    differing = differences(content["config"], config)
+    begun = content["training_state"].phase != AUTOENCODER
+    differing = differences(content["config"], config, FREE if begun else (*FREE, "training.prior"))
     if differing:
         key, (then, now) = next(iter(differing.items()))
         others = f" (and {', '.join(list(differing)[1:])})" if len(differing) > 1 else ""

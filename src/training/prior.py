@@ -32,6 +32,7 @@ def add_prior(session: Session) -> None:
             num_layers=settings.num_layers,
             dropout=settings.dropout,
             style=settings.style,
+            relations=settings.relations,
         )
 
 

@@ -98,6 +98,28 @@ def test_scenes_follow_the_prior_given_what_is_asked_for(prior, case, temperatur
         assert (shares - chances).abs().sum() > 0.1
 
 
+@pytest.mark.parametrize("case", ["one slot", "two of a kind"])
+def test_scenes_of_a_prior_with_relations_follow_it_too(case) -> None:
+    """On average over seeds: a single round's particles have common ancestors."""
+    prior = make_prior(num_slots=SLOTS, num_codebooks=BLOCKS, codebook_size=CODES, relations=True)
+    assert prior.relation is not None
+    torch.nn.init.normal_(prior.relation, std=0.2)
+    given, wanted = torch.tensor(CASES[case][0], dtype=torch.int64).view(-1, BLOCKS), CASES[case][1]
+    holds, chances = holding(given, wanted), probabilities(prior)
+    exact = torch.where(holds, chances, 0.0) / chances[holds].sum()
+    shares = []
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        done = complete(prior, 2000, given, wanted, generator=generator, particles=10_000, rounds=1)
+        number = (done.codes @ SLOT_NUMBER) @ (CODES**BLOCKS) ** torch.arange(SLOTS - 1, -1, -1)
+        shares.append(number.bincount(minlength=len(exact)).double() / 2000)
+    found = torch.stack(shares)
+    error = found.std(dim=0) / len(found) ** 0.5
+    frequent = exact > 0.01
+    assert frequent.sum() > 5
+    assert ((found.mean(dim=0) - exact).abs() <= 6 * error + 1e-3)[frequent].all()
+
+
 def test_few_particles_and_many_rounds_follow_it_too(prior) -> None:
     given = torch.tensor([[1, 2]])
     holds, chances = holding(given, []), probabilities(prior)

@@ -337,7 +337,7 @@ def test_init_prior_returns_the_prior_in_the_mode_of_the_model() -> None:
     assert model.prior is None and model.config["prior"] is None
     prior = model.init_prior(**PRIOR)
     assert model.prior is prior and not prior.training
-    assert model.config["prior"] == {**PRIOR, "style": "default"}
+    assert model.config["prior"] == {**PRIOR, "style": "default", "relations": False}
     assert any(name.startswith("prior.") for name in model.state_dict())
     assert set(prior.parameters()) <= set(model.parameters())
 

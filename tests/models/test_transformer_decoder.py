@@ -109,9 +109,10 @@ def test_the_prior_can_learn_a_rule() -> None:
 # ---------------------------------------------------------------- causality
 
 
+@pytest.mark.parametrize("relations", [False, True])
 @pytest.mark.parametrize("position", range(LENGTH))
-def test_a_code_changes_later_predictions_only(position: int) -> None:
-    prior, codes = make_prior(), random_codes()
+def test_a_code_changes_later_predictions_only(position: int, relations: bool) -> None:
+    prior, codes = make_prior(relations=relations), random_codes()
     changed = codes.clone()
     slot, block = divmod(position, BLOCKS)
     changed[:, slot, block] = (codes[:, slot, block] + 1) % CODES
@@ -127,6 +128,62 @@ def test_gradients_come_from_the_past_only() -> None:
     prior(random_codes(1)).flatten(1, 2)[0, position].square().sum().backward()
     reached = prior.position_embedding.grad.abs().amax(-1) > 0
     assert reached.tolist() == [True] * (position + 1) + [False] * (LENGTH - position - 1)
+
+
+# ---------------------------------------------------------------- relations
+
+
+def test_a_code_says_which_earlier_slots_have_one_like_it() -> None:
+    """What relations add to the embeddings, against its definition, code by code."""
+    prior, codes = make_prior(relations=True), random_codes()
+    inputs = []
+    prior.layers[0].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    prior(codes)
+    plain = make_prior(relations=True)
+    plain.load_state_dict(prior.state_dict())
+    assert plain.relation is not None and prior.relation is not None and prior.log_strictness is not None
+    torch.nn.init.zeros_(plain.relation)
+    plain.layers[0].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    plain(codes)
+    added = (inputs[0] - inputs[1])[:, 1:]  # of the first token nothing comes before
+    for position in range(LENGTH - 1):
+        slot, block = divmod(position, BLOCKS)
+        embeddings = prior.code_embedding[block]
+        pairs = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist").square()
+        expected = torch.zeros(len(codes), 16)
+        for earlier in range(slot):
+            far = pairs[codes[:, slot, block], codes[:, earlier, block]] / pairs.mean()
+            alike = torch.exp(-prior.log_strictness[block].exp() * far)
+            expected += alike[:, None] * prior.relation[block, earlier]
+        torch.testing.assert_close(added[:, position], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_rule_over_who_is_like_whom_is_learned_with_relations() -> None:
+    """Of three slots two share the first code; the second code says which is the other one."""
+    generator = torch.Generator().manual_seed(0)
+
+    def scenes(count: int) -> Tensor:
+        other = torch.randint(SLOTS, (count,), generator=generator)
+        common = torch.randint(CODES, (count,), generator=generator)
+        different = (common + 1 + torch.randint(CODES - 1, (count,), generator=generator)) % CODES
+        first = torch.where(torch.arange(SLOTS) == other[:, None], different[:, None], common[:, None])
+        second = torch.zeros_like(first)
+        second[:, -1] = other
+        return torch.stack([first, second], dim=2)
+
+    left = {}
+    for relations in (False, True):
+        torch.manual_seed(0)
+        prior = make_prior(dropout=0.0, relations=relations).train()
+        optimizer = torch.optim.Adam(prior.parameters(), lr=0.01)
+        for _ in range(60):
+            loss = prior.nll(scenes(64)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            left[relations] = prior.eval().nll(scenes(500))[:, -1, -1].mean().item()
+    assert left[True] < 0.2 < left[False]
 
 
 # ---------------------------------------------------------------- sampling
@@ -169,9 +226,10 @@ def test_cached_sampling_equals_recomputing_at_another_shape() -> None:
     assert torch.equal(cached, sample_without_cache(prior, 16, generator=torch.Generator().manual_seed(1)))
 
 
+@pytest.mark.parametrize("changes", [{"style": "paper"}, {"relations": True}, {"style": "paper", "relations": True}])
 @pytest.mark.parametrize("top_k", [None, 3])
-def test_cached_sampling_equals_recomputing_in_the_form_of_the_paper(top_k: int | None) -> None:
-    prior = make_prior(style="paper")
+def test_cached_sampling_equals_recomputing_in_other_forms(top_k: int | None, changes: dict) -> None:
+    prior = make_prior(**changes)
     cached = prior.sample(64, 1.3, top_k, torch.Generator().manual_seed(7))
     assert torch.equal(cached, sample_without_cache(prior, 64, 1.3, top_k, torch.Generator().manual_seed(7)))
 

@@ -9,6 +9,7 @@ from src.configs.errors import ConfigError
 from src.models.svq_model import SVQ
 from src.training.build import make_model
 from src.training.checkpoint import (
+    AUTOENCODER,
     FINISHED,
     LAST,
     PRIOR,
@@ -109,6 +110,15 @@ def test_other_settings_are_refused_by_name(tmp_path, model, config, resume):
     other = asdict(tiny_config("model.num_slots=4"))
     with pytest.raises(ConfigError, match="trained with model.num_slots=3 but this run has model.num_slots=4"):
         find_resume("auto" if resume == "auto" else str(tmp_path / LAST), tmp_path, other)
+
+
+def test_a_prior_that_was_not_begun_may_become_another(tmp_path, model, config):
+    other = asdict(tiny_config("training.prior.steps=9", "training.prior.relations=true"))
+    write(tmp_path, model, config, phase=AUTOENCODER)
+    assert find_resume("auto", tmp_path, other) is not None
+    write(tmp_path, model, config, phase=PRIOR)
+    with pytest.raises(ConfigError, match="prior.relations=False but this run has training.prior.relations=True"):
+        find_resume("auto", tmp_path, other)
 
 
 def test_settings_that_change_only_what_is_shown_may_differ(config):
