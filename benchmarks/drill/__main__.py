@@ -22,11 +22,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .case import Case, Section, Settings
+from .kills import kills
 from .record import read, record, write
 
 OUTPUT = Path(__file__).resolve().parents[2] / "results" / "drill.json"
 # in the order of the table
-SECTIONS: dict[str, Section] = {}
+SECTIONS: dict[str, Section] = {
+    "kills": kills,
+}
 
 
 def show(case: Case) -> None:

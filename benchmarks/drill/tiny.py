@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,24 +57,33 @@ def of_pictures(folder: Path, cache: Path) -> list[str]:
     return ["data=folder", f"data.path={folder}", f"data.cache_dir={cache}", *counts]
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A step of training (counted from 0) and the moment, of `time.monotonic`, at which it began."""
+
+    phase: str
+    step: int
+    moment: float
+
+
 def write_steps(path: Path) -> None:
-    """In a child: from now on each step of training begins with a line "phase step" in that file."""
+    """In a child: from now on each step of training leaves a line in that file when it begins."""
     begin = loop.set_learning_rates
 
     def telling(phase: loop.Phase, step: int) -> float:
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"{phase.name} {step}\n")
+            file.write(f"{phase.name} {step} {time.monotonic()}\n")
         return begin(phase, step)
 
     loop.set_learning_rates = telling
 
 
-def steps_of(path: Path) -> list[tuple[str, int]]:
+def steps_of(path: Path) -> list[Begun]:
     """The whole lines that `write_steps` wrote so far."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [(phase, int(step)) for phase, _, step in (line.partition(" ") for line in lines)]
+    return [Begun(phase, int(step), float(moment)) for phase, step, moment in map(str.split, lines)]
 
 
 def at_step(phase: str, step: int, act: Callable[[loop.Phase], None]) -> None:

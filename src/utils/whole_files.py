@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,4 +21,10 @@ def draft_of(path: Path) -> Iterator[Path]:
         yield draft
         os.replace(draft, path)
     finally:
+        draft.unlink(missing_ok=True)
+
+
+def remove_drafts(path: Path) -> None:
+    """Removes what killed processes left of writing `path`; nobody else may be writing it."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         draft.unlink(missing_ok=True)
