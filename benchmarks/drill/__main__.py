@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .case import Case, Section, Settings
+from .faults import faults
 from .kills import kills
 from .record import read, record, write
 
@@ -29,6 +30,7 @@ OUTPUT = Path(__file__).resolve().parents[2] / "results" / "drill.json"
 # in the order of the table
 SECTIONS: dict[str, Section] = {
     "kills": kills,
+    "faults": faults,
 }
 
 

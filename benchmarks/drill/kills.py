@@ -174,9 +174,10 @@ def durations(started: float, begun: Sequence[Begun], ended: float) -> dict[tupl
 
 
 def scores(folder: Path) -> dict:
-    """What results.json says of the model."""
+    """What results.json says of the model, but for the time that it took."""
     results = json.loads((folder / "run" / "results.json").read_text(encoding="utf-8"))
-    return {name: results[name] for name in ("validation", "scores", "objective")}
+    scored = {name: score for name, score in results["scores"].items() if name != "seconds"}
+    return {"validation": results["validation"], "scores": scored, "objective": results["objective"]}
 
 
 def kills(work: Path, settings: Settings) -> Iterator[Case]:

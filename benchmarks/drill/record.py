@@ -77,8 +77,9 @@ def page(sections: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, made in sections.items():
-        passed, commit_ = f"{made['passed']} of {made['cases']}", str(made["commit"])[:10]
-        cells = [name, passed, f"{made['duration_s']:.0f}", made["seed"], commit_, made["hardware"]]
+        passed, (number, dash, dirty) = f"{made['passed']} of {made['cases']}", str(made["commit"]).partition("-")
+        made_by = f"{number[:10]}{dash}{dirty}", made["hardware"]
+        cells = [name, passed, f"{made['duration_s']:.0f}", made["seed"], *made_by]
         lines.append(_row([*cells, f"`{made['command']}`"]))
     for name, made in sections.items():
         lines += ["", f"## {name}", "", "| case | done | expected | happened | passed |", "|---|---|---|---|---|"]
