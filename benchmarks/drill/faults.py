@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import tqdm.std
 
 from src.training import loop
 from src.training import run as training_run
@@ -107,7 +108,7 @@ def move_clock(checkpoints: Path, jumps: Sequence[float], stop: bool) -> None:
     time.time = lambda: true() + moved[0]
     import tqdm.std
 
-    tqdm.std.time = time.time  # it has a name of its own for it
+    setattr(tqdm.std, "time", time.time)  # it has a name of its own for it
     progress.LINE_EVERY = 0.05
     begin = loop.set_learning_rates
 
@@ -125,7 +126,7 @@ def move_clock(checkpoints: Path, jumps: Sequence[float], stop: bool) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A tiny training in `folder`, its checkpoints in `checkpoints`, with a training without faults to compare it to."""
+    """A tiny training in `folder`, and the folder of one without faults to compare it to."""
 
     folder: Path
     words: list[str]
