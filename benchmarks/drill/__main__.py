@@ -22,8 +22,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .case import Case, Section, Settings
+from .checkpoints import checkpoints
 from .faults import faults
 from .kills import kills
+from .memory import memory
 from .record import read, record, write
 
 OUTPUT = Path(__file__).resolve().parents[2] / "results" / "drill.json"
@@ -31,6 +33,8 @@ OUTPUT = Path(__file__).resolve().parents[2] / "results" / "drill.json"
 SECTIONS: dict[str, Section] = {
     "kills": kills,
     "faults": faults,
+    "checkpoints": checkpoints,
+    "memory": memory,
 }
 
 

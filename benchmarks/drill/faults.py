@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import tqdm.std
@@ -105,10 +106,8 @@ def lose_a_picture(folder: Path) -> None:
 def move_clock(checkpoints: Path, jumps: Sequence[float], stop: bool) -> None:
     """The clock on the wall says something else from step to step, by the seconds in `jumps`; a line every 50 ms."""
     true, moved = time.time, [jumps[0]]
-    time.time = lambda: true() + moved[0]
-    import tqdm.std
-
-    setattr(tqdm.std, "time", time.time)  # it has a name of its own for it
+    for module in (time, tqdm.std):  # which has a name of its own for it
+        patch.object(module, "time", lambda: true() + moved[0]).start()
     progress.LINE_EVERY = 0.05
     begin = loop.set_learning_rates
 

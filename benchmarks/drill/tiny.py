@@ -82,8 +82,22 @@ def steps_of(path: Path) -> list[Begun]:
     """The whole lines that `write_steps` wrote so far."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [Begun(phase, int(step), float(moment)) for phase, step, moment in map(str.split, lines)]
+    return _parsed(path.read_bytes())
+
+
+def last_step(path: Path) -> Begun | None:
+    """The last of them, of a file that may have grown long."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 500))
+        begun = _parsed(b"\n" + file.read().partition(b"\n")[2] if file.tell() else file.read())
+    return begun[-1] if begun else None
+
+
+def _parsed(text: bytes) -> list[Begun]:
+    lines = text.decode().split("\n")[:-1]
+    return [Begun(phase, int(step), float(moment)) for phase, step, moment in map(str.split, filter(None, lines))]
 
 
 def at_step(phase: str, step: int, act: Callable[[loop.Phase], None]) -> None:

@@ -50,7 +50,7 @@ NO_SLURM = (
     "same jobs on this machine with hydra/launcher=submitit_local"
 )
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE)  # no other path would be better
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE)  # no other path would be better
 
 
 def conf_folder() -> Path:

@@ -20,6 +20,10 @@ def draft_of(path: Path) -> Iterator[Path]:
     try:
         yield draft
         os.replace(draft, path)
+    except OSError as error:
+        if error.filename is None:  # of a full disk the system does not say where
+            error.filename = str(path)
+        raise
     finally:
         draft.unlink(missing_ok=True)
 

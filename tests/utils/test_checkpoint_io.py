@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_a_truncated_file(tmp_path, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(ValueError, match=r"bytes\) cannot be read: it is truncated"):
+        safe_load(path)
+
+
+def test_a_flipped_bit_in_a_weight(tmp_path):
+    path = tmp_path / "model.pth"
+    atomic_save(CONTENT, path)
+    whole = path.read_bytes()
+    place = whole.index(struct.pack("<f", 500.0))
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert torch.load(path, weights_only=True)["weights"]["a"][500] != 500  # PyTorch does not look
+    with pytest.raises(ValueError, match=r"bytes\) cannot be read: it is truncated, damaged"):
         safe_load(path)
 
 
