@@ -80,12 +80,13 @@ def remove(_: loop.Phase, *folders: Path) -> None:
 
 def spoil_gradient(running: loop.Phase) -> None:
     gradient = next(each.grad for each in running.model.parameters() if each.grad is not None)
-    gradient.view(-1)[0] = float("nan")
+    gradient[(0,) * gradient.dim()] = float("nan")
 
 
 @torch.no_grad()
 def spoil_weight(running: loop.Phase) -> None:
-    next(iter(running.model.parameters())).view(-1)[0] = float("nan")
+    weight = next(iter(running.model.parameters()))
+    weight[(0,) * weight.dim()] = float("nan")
 
 
 def terminate(_: loop.Phase) -> None:
@@ -241,6 +242,7 @@ def vanishing(work: Path, whole: Path) -> Iterator[Case]:
     run = Run(work / "vanished", of_pictures(folder, cache), whole)
     ended = run.hit(AUTOENCODER, remove, folder, cache)
     yield unnoticed("all data vanish", "pictures and what was decoded of them removed in a step", run, ended)
+    shutil.rmtree(before(run.checkpoints))  # that training has ended
     ended = run.start("training.resume=auto")
     yield stopped("all data have vanished", "a training started that has no data any more", run, ended)
 
@@ -257,7 +259,9 @@ def not_a_number(make: Callable[[str], Run]) -> Iterator[Case]:
             run = make(f"{act.__name__}_{phase}")
             ended = run.hit(phase, act)
             name, done = f"NaN in {what}, {phase}", f"one number of {what} becomes NaN in a step of the {phase}"
-            yield stopped(name, done, run, ended, resume=what == "a weight", said="nan")
+            yield stopped(
+                name, done, run, ended, resume=what == "a weight", said="nan" if act is spoil_gradient else ""
+            )
 
 
 def clocks(make: Callable[[str], Run]) -> Iterator[Case]:

@@ -57,7 +57,7 @@ class Ended:
 
     def __str__(self) -> str:
         code = "ran past its time" if self.code is None else f"exit code {self.code}"
-        return f"{code}, traceback" if self.traceback else f"{code}: {self.said}" if self.code else code
+        return f"{code}, traceback: {self.said}" if self.traceback else f"{code}: {self.said}" if self.code else code
 
 
 class Running:

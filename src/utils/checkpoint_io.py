@@ -33,7 +33,12 @@ def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
     """
     path = Path(path)
     with draft_of(path) as draft, draft.open("wb") as file:
-        torch.save(obj, file)
+        try:
+            torch.save(obj, file)
+        except RuntimeError as error:  # about the end of the file, which it tried to write after the system's error
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
         file.flush()
         os.fsync(file.fileno())
     _sync_folder(path.parent)

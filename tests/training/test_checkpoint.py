@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from src.configs.errors import ConfigError
+from src.configs.errors import CommandError, ConfigError
 from src.models.svq_model import SVQ
 from src.training.build import make_model
 from src.training.checkpoint import (
@@ -53,6 +53,16 @@ def test_saved_weights_do_not_change_when_training_goes_on(tmp_path, model, conf
         for weight in model.parameters():
             weight.add_(1)
     assert_same_weights(content["model_state_dict"], before)
+
+
+def test_weights_that_nothing_would_open_are_not_written(tmp_path, model, config):
+    save_checkpoint(tmp_path / LAST, model, step=0, metrics={}, config=config)
+    before = (tmp_path / LAST).read_bytes()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(CommandError, match=r"step 1: NaN or infinity in .*last\.pth is left as it was"):
+        save_checkpoint(tmp_path / LAST, model, step=1, metrics={}, config=config)
+    assert (tmp_path / LAST).read_bytes() == before
 
 
 def test_generators_go_on_where_they_were():
