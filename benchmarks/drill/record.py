@@ -6,14 +6,14 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from src.training.results import commit, hardware, write_json, write_text
+from src.training.results import PROJECT, commit, hardware, write_json, write_text
 
 from .case import Case, Section, Settings
 
@@ -36,7 +36,8 @@ def record(
         "torch": torch.__version__,
         "seed": settings.seed,
     }
-    for case in _all_of(section, work, settings):
+    for found in _all_of(section, work, settings):
+        case = replace(found, done=_short(found.done, work), happened=_short(found.happened, work))
         show(case)
         cases.append(case)
     return {
@@ -55,6 +56,11 @@ def _all_of(section: Section, work: Path, settings: Settings) -> Iterable[Case]:
         traceback.print_exc()
         happened = f"{type(error).__name__}: {error}"
         yield Case("the section itself", "ran it to its end", "no error of its own", happened, passed=False)
+
+
+def _short(text: str, work: Path) -> str:
+    """`text` without the folders that say nothing of the case."""
+    return text.replace(str(work), "...").replace(str(PROJECT), ".")
 
 
 def read(path: Path) -> dict[str, Any]:

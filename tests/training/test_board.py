@@ -33,7 +33,7 @@ def test_errors_of_other_threads_are_shown(tmp_path: Path, monkeypatch) -> None:
     shown = []
     monkeypatch.setattr(threading, "excepthook", shown.append)
     with Board(tmp_path / "run"):
-        other = threading.Thread(target=lambda: open(tmp_path / "nothing"))
+        other = threading.Thread(target=(tmp_path / "nothing").read_text)
         other.start()
         other.join()
     assert len(shown) == 1
