@@ -48,19 +48,12 @@ PYTHON: dict[str, Callable[[Path], Any]] = {
 # Files of which some need not know: a model of another kind is none to refuse for who opens all kinds, and who resumes
 # builds the model from the settings, into which the weights fit or do not.
 RESUMING = ("load_checkpoint", "src.train")
+ANY_KIND = ("CodeModel.from_checkpoint", "load_checkpoint", "src.generate", "src.evaluate", "src.export")
 UNAWARE = {
-    "another kind of model": (
-        "CodeModel.from_checkpoint",
-        "load_checkpoint",
-        "src.generate",
-        "src.evaluate",
-        "src.export",
-    ),
+    "another kind of model": ANY_KIND,
     "other sizes": RESUMING,
     "an unknown model": RESUMING,
-} | dict.fromkeys(
-    ("a weight is missing", "a weight of another shape", "NaN in a weight", "weights are a list"), ("load_checkpoint",)
-)
+} | dict.fromkeys(("a weight is missing", "a weight of another shape", "NaN in a weight"), ("load_checkpoint",))
 
 
 class Code:

@@ -94,6 +94,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     saved = content.get("training_state")
     if saved is None:
         raise ValueError(f"checkpoint {path} holds a model but no training state; resume from a {LAST}")
+    for name in ("config", "model_state_dict"):
+        if not isinstance(content.get(name), dict):
+            raise ValueError(f"checkpoint {path} is damaged: its {name} is {type(content.get(name)).__name__}")
     try:
         content["training_state"] = TrainingState(**saved)
     except TypeError as error:

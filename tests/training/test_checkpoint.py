@@ -139,6 +139,10 @@ def test_files_that_cannot_be_resumed_are_named(tmp_path, model, config):
     save_checkpoint(tmp_path / "best.pth", model, step=0, metrics={}, config=config)
     with pytest.raises(ConfigError, match="holds a model but no training state; resume from a last.pth"):
         find_resume(str(tmp_path / "best.pth"), tmp_path, config)
+    content = save_checkpoint(tmp_path / LAST, model, step=0, metrics={}, config=config, state=TrainingState())
+    torch.save(content | {"model_state_dict": []}, tmp_path / LAST)
+    with pytest.raises(ConfigError, match="its model_state_dict is list"):
+        find_resume("auto", tmp_path, config)
     (tmp_path / LAST).write_bytes(b"broken")
     with pytest.raises(ConfigError, match="cannot be read"):
         find_resume("auto", tmp_path, config)
