@@ -30,7 +30,7 @@ def memory(work: Path, settings: Settings) -> Iterator[Case]:
 
 def growth(work: Path, first: int, last: int, often: tuple[str, ...]) -> Iterator[Case]:
     """Trains each phase for a little more than `last` steps and compares the memory at `first` and at `last`."""
-    steps = last + last // 100
+    steps = last + max(10, last // 100)
     words = [*TINY, *often, f"training.steps={steps}", f"training.prior.steps={steps}", *places(work)]
     written = work / "steps.txt"
     running = Running("src.train", words, work / "output", first=write_steps, arguments=(written,))
