@@ -30,6 +30,8 @@ TIMEOUT = timedelta(minutes=30)  # that a process waits for the others: at the s
 _LOST = re.compile("gloo|NCCL|connection|socket|broken pipe|timed? ?out", re.IGNORECASE)
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its device itself
+# It says there that it ends this process, by force, because another one has ended.
+logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
 # Its successor is not in every PyTorch that the project works with.
 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
 
@@ -137,9 +139,13 @@ def together(fabric: Fabric, last: Path) -> Iterator[None]:
             raise
         go_on = f"go on from {last} with training.resume=auto" if last.exists() else "no checkpoint was written yet"
         raise CommandError(
-            f"another of the {fabric.world_size} processes ended or cannot be reached; {go_on} "
-            f"({str(error).splitlines()[0][:LONGEST]})"
+            f"another of the {fabric.world_size} processes ended or cannot be reached; {go_on} ({_reason(error)})"
         ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The first sentence, without the line of PyTorch's source."""
+    return re.sub(r"^\[\S*\] ", "", str(error).splitlines()[0]).split(". ")[0][:LONGEST]
 
 
 @contextmanager
