@@ -19,7 +19,7 @@ from .tiny import TINY, last_step, places, write_steps
 
 FIRST, LAST = 1000, 10_000  # steps that are compared
 MOST = 20.0  # MB
-OFTEN = ("training.eval_every=500", "training.checkpoint_every=500", "training.image_every=2500")
+OFTEN = ("training.eval_every=500", "training.checkpoint_every=500", "training.image_every=500")  # all before FIRST too
 POLL = 0.02  # seconds
 
 
