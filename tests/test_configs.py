@@ -449,11 +449,15 @@ def test_a_folder_for_checkpoints_that_cannot_be_made_is_found_at_once(tmp_path,
         )
 
 
-def test_the_whole_traceback_on_demand(tmp_path):
+@pytest.mark.parametrize("asked", [True, False], ids=["by the user", "by the first of several processes"])
+def test_the_whole_traceback_on_demand(tmp_path, asked):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "1"}
+    environment.pop(launch.OURS, None)
+    environment |= {} if asked else {launch.OURS: "1"}  # as the second process of a training gets it
     words = [sys.executable, "-m", "src.train", "data.name=squares", f"log_dir={tmp_path}"]
     done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "Traceback" in done.stderr and "data.name=squares is unknown" in done.stderr
+    assert done.returncode == (1 if asked else 2) and ("Traceback" in done.stderr) == asked
+    assert "data.name=squares is unknown" in done.stderr
 
 
 def test_a_file_without_the_package_line_is_explained(tmp_path):

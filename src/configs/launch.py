@@ -50,7 +50,10 @@ NO_SLURM = (
     "same jobs on this machine with hydra/launcher=submitit_local"
 )
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE)  # no other path would be better
+# Set beside HYDRA_FULL_ERROR: a process that this one starts, of a training in several, sees that no user asked for it.
+OURS = "SVQ_SET_HYDRA_FULL_ERROR"
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE)  # no other path would be better
 
 
 def conf_folder() -> Path:
@@ -104,8 +107,9 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
         @functools.wraps(main)
         def entry() -> None:
             nonlocal wants_traceback
-            wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints several lines and exits with 1
+            wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0") and OURS not in os.environ
+            if not wants_traceback:  # otherwise Hydra prints several lines and exits with 1
+                os.environ.update({"HYDRA_FULL_ERROR": "1", OURS: "1"})
             try:
                 hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
             except (HydraException, OmegaConfBaseException, CommandError, OSError) as error:

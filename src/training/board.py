@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,17 +17,32 @@ from ..utils.codebook_stats import usage
 
 
 class Board:
-    """Writes events below `folder`; where `enabled` is false (not the first process) it writes nothing."""
+    """Writes events below `folder`; where `enabled` is false (not the first process) it writes nothing.
+
+    Raises, in any of its methods:
+        OSError: TensorBoard's thread could not write earlier events, because the disk is full for instance.
+    """
 
     def __init__(self, folder: Path, enabled: bool = True) -> None:
+        self.folder = folder
         self.writer = SummaryWriter(str(folder)) if enabled else None
 
     def __enter__(self) -> Board:
+        self._hook, threading.excepthook = threading.excepthook, self._note
         return self
 
     def __exit__(self, *_: object) -> None:
+        threading.excepthook = self._hook
         if self.writer is not None:
             self.writer.close()
+
+    def _note(self, failed: threading.ExceptHookArgs) -> None:
+        """What TensorBoard's thread could not write is raised again by the next event: no traceback of it here."""
+        error, ours = failed.exc_value, type(failed.thread).__module__.startswith("tensorboard.")
+        if not ours or not isinstance(error, OSError):
+            self._hook(failed)
+        elif error.filename is None:
+            error.filename = str(self.folder)
 
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Each value as the curve `group/name`."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..configs.errors import ConfigError, as_config_error
+from ..configs.errors import CommandError, ConfigError, as_config_error
 from ..models.code_model import CodeModel
 from ..utils.checkpoint_io import FORMAT, VERSION, atomic_save, safe_load
 
@@ -60,12 +60,19 @@ def save_checkpoint(
         metrics: validation metrics of these weights.
         config: the settings of the run, plain containers.
         state: what is needed to go on; without it the file is one to use only.
+
+    Raises:
+        CommandError: NaN or infinity in the weights; nothing would open them.
+        OSError: the file cannot be written. Either way what was at `path` stays as it is.
     """
+    weights = cpu_copy(model.state_dict())
+    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise CommandError(f"step {step}: NaN or infinity in {broken[0]}; {path} is left as it was before")
     content: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "model_config": model.config,
-        "model_state_dict": cpu_copy(model.state_dict()),
+        "model_state_dict": weights,
         "step": step,
         "metrics": dict(metrics),
         "config": dict(config),
@@ -87,6 +94,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     saved = content.get("training_state")
     if saved is None:
         raise ValueError(f"checkpoint {path} holds a model but no training state; resume from a {LAST}")
+    for name in ("config", "model_state_dict"):
+        if not isinstance(content.get(name), dict):
+            raise ValueError(f"checkpoint {path} is damaged: its {name} is {type(content.get(name)).__name__}")
     try:
         content["training_state"] = TrainingState(**saved)
     except TypeError as error:

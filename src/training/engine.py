@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from ..configs.errors import LONGEST, ConfigError, as_config_error
+from ..configs.errors import LONGEST, CommandError, ConfigError, as_config_error
 from ..configs.schema import TrainConfig
 from ..utils.memory import keep_freed_memory
 from ..utils.precision import resolve_device, resolve_precision
@@ -25,7 +27,11 @@ from ..utils.precision import resolve_device, resolve_precision
 LOG = logging.getLogger("svq")
 TIMEOUT = timedelta(minutes=30)  # that a process waits for the others: at the start, and while the first one evaluates
 
+_LOST = re.compile("gloo|NCCL|connection|socket|broken pipe|timed? ?out", re.IGNORECASE)
+
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its device itself
+# It says there that it ends this process, by force, because another one has ended.
+logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
 # Its successor is not in every PyTorch that the project works with.
 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
 
@@ -117,6 +123,29 @@ def check_processes(devices: int, num_nodes: int, one_of_several: bool = False) 
             socket.getaddrinfo(address, None)
         except OSError as error:
             raise ConfigError(f"MASTER_ADDR={address} is no machine that can be found from here: {error}") from error
+
+
+@contextmanager
+def together(fabric: Fabric, last: Path) -> Iterator[None]:
+    """Inside, a process whose fellow is gone ends with one line; `last` is the checkpoint to go on from.
+
+    Raises:
+        CommandError: the others cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # so says PyTorch, through Gloo and NCCL
+        if fabric.world_size == 1 or not _LOST.search(str(error)):
+            raise
+        go_on = f"go on from {last} with training.resume=auto" if last.exists() else "no checkpoint was written yet"
+        raise CommandError(
+            f"another of the {fabric.world_size} processes ended or cannot be reached; {go_on} ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The first sentence, without the line of PyTorch's source."""
+    return re.sub(r"^\[\S*\] ", "", str(error).splitlines()[0]).split(". ")[0][:LONGEST]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ..configs.schema import TrainConfig
 from ..data.base import SceneDataset
 from ..models.catalogue import arguments_of
 from ..models.svq_model import SVQ
+from ..utils.whole_files import remove_drafts
 from .autoencoder import train_autoencoder
 from .board import Board
 from .build import check_sizes, make_model, make_split, prepare
@@ -21,12 +22,13 @@ from .checkpoint import (
     BEST,
     EVALUATION,
     FINISHED,
+    LAST,
     PRIOR,
     TrainingState,
     find_resume,
     unfinished,
 )
-from .engine import make_fabric, reproducible
+from .engine import make_fabric, reproducible, together
 from .finish import finish
 from .prior import add_prior, train_prior
 from .results import hardware
@@ -49,9 +51,15 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
     train_data, val_data = make_split(config.data, "train"), make_split(config.data, "val")
     model = make_model(config.model)
     checkpoint_dir.mkdir(parents=True, exist_ok=True)  # now, not after the first thousand steps
+    if fabric.is_global_zero:
+        for name in (BEST, LAST):
+            remove_drafts(checkpoint_dir / name)
     state: TrainingState = resumed["training_state"] if resumed else TrainingState()
 
-    with Board(call.run_dir, enabled=fabric.is_global_zero) as board:
+    with (
+        together(fabric, checkpoint_dir / LAST),
+        Board(call.run_dir, enabled=fabric.is_global_zero) as board,
+    ):
         session = Session(
             config, fabric, model, state, board, call.run_dir, checkpoint_dir, call.command, started=started
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,12 @@ def atomic_save(obj: dict[str, Any], path: str | Path) -> None:
     """
     path = Path(path)
     with draft_of(path) as draft, draft.open("wb") as file:
-        torch.save(obj, file)
+        try:
+            torch.save(obj, file)
+        except RuntimeError as error:  # about the end of the file, which it tried to write after the system's error
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
         file.flush()
         os.fsync(file.fileno())
     _sync_folder(path.parent)
@@ -43,7 +49,7 @@ def load_kept(path: Path | None, format: str) -> dict[str, Any] | None:
     if path is None or not path.is_file():
         return None
     try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
+        kept = _load(path, "cpu")
     except Exception:  # truncated or foreign files raise anything; all of them mean: make it anew
         return None
     return kept if isinstance(kept, dict) and kept.get("format") == format else None
@@ -74,12 +80,22 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         with warnings.catch_warnings():
             # The error below says more of a plain pickle file than PyTorch's warning of its protocol.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            checkpoint = _load(path, map_location)
     except (PermissionError, MemoryError):  # the file may be whole
         raise
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError, ... for broken files
         raise ValueError(_damaged(path)) from error
     return _checked(checkpoint, path)
+
+
+def _load(path: Path, map_location: Any) -> Any:
+    """What `torch.save` wrote, after a look at its checksums, for which `torch.load` does not care: a bit that flipped
+    on the way would be a wrong weight."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():
+                raise ValueError(f"the checksum of {damaged} is wrong")
+    return torch.load(path, map_location=map_location, weights_only=True)
 
 
 def _checked(checkpoint: Any, path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from tqdm import tqdm
@@ -25,6 +26,17 @@ class _Lines:
         self.file.flush()
 
 
+class _Bar(tqdm):
+    """A bar whose times do not depend on the clock on the wall, which somebody may set."""
+
+    monitor_interval = 0  # tqdm's thread that looks after slow bars goes by that clock; with miniters=1 none is slow
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(miniters=1, **settings)
+        self._time = time.monotonic
+        self.start_t = self.last_print_t = time.monotonic()
+
+
 def progress_bar(description: str, total: int, initial: int = 0, unit: str = "step", enabled: bool = True) -> tqdm:
     """A bar from `initial` to `total` on stderr; `update(n)` moves it, `set_postfix` shows live metrics.
 
@@ -33,7 +45,7 @@ def progress_bar(description: str, total: int, initial: int = 0, unit: str = "st
         enabled: False shows nothing; the bar can be used all the same.
     """
     terminal = sys.stderr.isatty()
-    return tqdm(
+    return _Bar(
         total=total,
         initial=initial,
         desc=description,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,5 +20,15 @@ def draft_of(path: Path) -> Iterator[Path]:
     try:
         yield draft
         os.replace(draft, path)
+    except OSError as error:
+        if error.filename is None:  # of a full disk the system does not say where
+            error.filename = str(path)
+        raise
     finally:
+        draft.unlink(missing_ok=True)
+
+
+def remove_drafts(path: Path) -> None:
+    """Removes what killed processes left of writing `path`; nobody else may be writing it."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         draft.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from src.configs.errors import ConfigError
+from src.configs.errors import CommandError, ConfigError
 from src.models.svq_model import SVQ
 from src.training.build import make_model
 from src.training.checkpoint import (
@@ -54,6 +54,16 @@ def test_saved_weights_do_not_change_when_training_goes_on(tmp_path, model, conf
         for weight in model.parameters():
             weight.add_(1)
     assert_same_weights(content["model_state_dict"], before)
+
+
+def test_weights_that_nothing_would_open_are_not_written(tmp_path, model, config):
+    save_checkpoint(tmp_path / LAST, model, step=0, metrics={}, config=config)
+    before = (tmp_path / LAST).read_bytes()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(CommandError, match=r"step 1: NaN or infinity in .*last\.pth is left as it was"):
+        save_checkpoint(tmp_path / LAST, model, step=1, metrics={}, config=config)
+    assert (tmp_path / LAST).read_bytes() == before
 
 
 def test_generators_go_on_where_they_were():
@@ -139,6 +149,10 @@ def test_files_that_cannot_be_resumed_are_named(tmp_path, model, config):
     save_checkpoint(tmp_path / "best.pth", model, step=0, metrics={}, config=config)
     with pytest.raises(ConfigError, match="holds a model but no training state; resume from a last.pth"):
         find_resume(str(tmp_path / "best.pth"), tmp_path, config)
+    content = save_checkpoint(tmp_path / LAST, model, step=0, metrics={}, config=config, state=TrainingState())
+    torch.save(content | {"model_state_dict": []}, tmp_path / LAST)
+    with pytest.raises(ConfigError, match="its model_state_dict is list"):
+        find_resume("auto", tmp_path, config)
     (tmp_path / LAST).write_bytes(b"broken")
     with pytest.raises(ConfigError, match="cannot be read"):
         find_resume("auto", tmp_path, config)

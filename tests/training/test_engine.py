@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 import torch.distributed as dist
 
-from src.configs.errors import ConfigError
-from src.training.engine import check_processes, make_fabric, reproducible
+from src.configs.errors import CommandError, ConfigError
+from src.training.engine import check_processes, make_fabric, reproducible, together
 
 from .tiny import tiny_config
 
@@ -30,6 +33,23 @@ def test_the_same_sums_whatever_the_threads_do():
         torch.set_num_threads(threads)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+@pytest.mark.parametrize("last", ["last.pth", "nothing.pth"])
+def test_a_process_whose_fellow_is_gone_says_so_in_one_line(tmp_path, last):
+    (tmp_path / "last.pth").write_text("")
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection closed. GLHF!\nmore\nlines")
+    fabric: Any = SimpleNamespace(world_size=2)
+    said = "another of the 2 processes ended"
+    with pytest.raises(CommandError, match=said) as error, together(fabric, tmp_path / last):
+        raise lost
+    assert str(error.value).endswith("(Connection closed)")
+    assert ("training.resume=auto" in str(error.value)) == (last == "last.pth")
+    for alone, other in ((1, lost), (2, RuntimeError("shapes do not fit"))):
+        fabric.world_size = alone
+        with pytest.raises(RuntimeError) as raised, together(fabric, tmp_path / last):
+            raise other
+        assert raised.value is other
 
 
 @pytest.mark.parametrize(("precision", "said"), [("bf16", "bf16-mixed"), ("float32", "32-true")])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,25 @@ def test_a_failed_save_leaves_the_old_file_and_no_draft(tmp_path):
         atomic_save({"bad": lambda: None}, path)
     assert safe_load(path)["step"] == 3
     assert os.listdir(tmp_path) == ["model.pth"]
+
+
+def test_a_file_that_may_not_grow_is_the_systems_error(tmp_path):
+    pytest.importorskip("resource")
+    code = (
+        "import resource, sys, torch\n"
+        "from src.utils.checkpoint_io import atomic_save\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "try:\n"
+        "    atomic_save({str(n): torch.zeros(100) for n in range(500)}, sys.argv[1])\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    path = tmp_path / "model.pth"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert "File too large" in done.stdout and str(path) in done.stdout, done.stderr
+    assert not os.listdir(tmp_path)
 
 
 def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path):
@@ -79,6 +99,17 @@ def test_a_truncated_file(tmp_path, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(ValueError, match=r"bytes\) cannot be read: it is truncated"):
+        safe_load(path)
+
+
+def test_a_flipped_bit_in_a_weight(tmp_path):
+    path = tmp_path / "model.pth"
+    atomic_save(CONTENT, path)
+    whole = path.read_bytes()
+    place = whole.index(struct.pack("<f", 500.0))
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert torch.load(path, weights_only=True)["weights"]["a"][500] != 500  # PyTorch does not look
+    with pytest.raises(ValueError, match=r"bytes\) cannot be read: it is truncated, damaged"):
         safe_load(path)
 
 

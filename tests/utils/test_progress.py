@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from src.utils import progress
 from src.utils.progress import progress_bar
 
@@ -20,3 +24,15 @@ def test_a_disabled_bar_says_nothing(capsys):
         bar.update(3)
         bar.set_postfix({"loss": "1"})
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("hours", [5, -5])
+def test_a_clock_that_is_set_changes_no_bar(capsys, monkeypatch, hours):
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    true = time.time
+    with progress_bar("counting", 3) as bar:
+        bar.update()
+        monkeypatch.setattr("tqdm.std.time", lambda: true() + 3600 * hours)
+        bar.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert "2/3 [00:00<00:00" in lines[-1]
