@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from src.configs.arguments import Parser
 from src.configs.errors import ConfigError
 from src.configs.launch import compose_config
 
@@ -30,7 +31,7 @@ def publish(study: Path, results: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     _, settings = parser.parse_known_args()
     settings = ["ablation.enabled=true", *settings]
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from src.configs.arguments import Parser
 from src.data.catalogue import DRAWN
 from src.evaluation.attribute_training import SHIPPED, attribute_network, file_name, network_definition
 from src.training.results import commit, hardware, write_json
@@ -53,8 +54,17 @@ def make(data: str) -> None:
     print(data, shares)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*", default=DATA, help=f"name:background (all: {' '.join(DATA)})")
-    for wanted in parser.parse_args().data:
-        make(wanted)
+    given = parser.parse_args().data
+    known = [f"{name}:{background}" for name, kind in DRAWN.items() for background in kind.backgrounds]
+    for data in given:
+        if data not in known:
+            parser.error(f"{data} is unknown; choose from: {', '.join(known)}")
+    for data in given:
+        make(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,6 @@ interrupted series goes on where it stopped; to make a published one anew, remov
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
@@ -24,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from src.configs.arguments import Parser
 from src.configs.errors import ConfigError
 from src.configs.launch import compose_config, plain
 from src.training.checkpoint import FREE, differences
@@ -168,14 +168,14 @@ def summarize(folder: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train the default over several seeds and tabulate the scores.")
+    parser = Parser(description="Train the default over several seeds and tabulate the scores.")
     parser.add_argument("--name", default="shapes", help="folder under results/ (default: shapes)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments, settings = parser.parse_known_args()
     folder = RESULTS / arguments.name
-    folder.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         if not is_there(seed, folder, settings):
+            folder.mkdir(parents=True, exist_ok=True)
             run_seed(seed, folder, settings)
     summary = summarize(folder)
     (folder / "summary.md").write_text(summary, encoding="utf-8")

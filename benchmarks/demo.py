@@ -26,6 +26,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from src.configs.arguments import Parser
 from src.configs.errors import CommandError
 from src.configs.launch import as_command_error
 from src.configs.schema import DemoConfig
@@ -139,13 +140,15 @@ def picture(address: str, path: Path) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="shapes", help="as of `src.demo`")
     parser.add_argument("--cache-dir", default="logs/cache")
     parser.add_argument("--edits", type=int, default=EDITS, help="after the first ten")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--picture", type=Path, help="write this PNG instead")
     given = parser.parse_args(words)
+    if given.edits < 2:
+        parser.error(f"argument --edits: must be at least 2, got {given.edits}")
     os.environ.update(QUIET)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -10,6 +10,7 @@ and at the size of a full run. Further words are settings, as for `python -m src
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from unittest.mock import patch
 
 import torch
 
+from src.configs.arguments import Parser
+from src.configs.errors import CommandError
 from src.configs.launch import Invocation, compose_config
 from src.configs.variants import with_budget
 from src.training import autoencoder, finish, prior, run
@@ -87,10 +90,15 @@ def profile(settings: list[str], budget: float) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=0.05, help="share of the steps that are run (default: 0.05)")
     arguments, settings = parser.parse_known_args()
-    seconds = profile(settings, arguments.budget)
+    if not 0 < arguments.budget < math.inf:
+        parser.error(f"argument --budget: must be a finite number above 0, got {arguments.budget}")
+    try:
+        seconds = profile(settings, arguments.budget)
+    except CommandError as error:
+        raise SystemExit(f"error: {error}") from error
     total = sum(seconds.values())
     for label, each in sorted(seconds.items(), key=lambda part: -part[1]):
         print(f"{label:20} {each:7.1f} s {each / total:6.1%}")

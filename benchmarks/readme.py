@@ -14,6 +14,8 @@ import json
 import re
 from pathlib import Path
 
+from src.configs.arguments import Parser
+
 PROJECT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.ko.md")
 PAGES = (*READMES, "docs/results.md")
@@ -55,7 +57,7 @@ def _read(path: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     for name in PAGES:
         path = PROJECT / name

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from src.configs.arguments import Parser
 from src.reporting.comparison import compare_reports
 from src.reporting.document import Table
 from src.reporting.markdown import table
@@ -86,7 +87,7 @@ def summarize(folder: Path, name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="shapes", help="the series: checkpoints/<name>/ (default: shapes)")
     arguments, settings = parser.parse_known_args()
     checkpoints = sorted((PROJECT / "checkpoints" / arguments.name).glob(f"seed_*/{BEST}"))

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.configs.arguments import Parser
 from src.models.transformer_decoder import AutoregressiveTransformer
 from src.training.results import commit, hardware, write_json
 from src.utils.precision import autocast, resolve_device, resolve_precision
@@ -117,7 +118,7 @@ def measure(prior: AutoregressiveTransformer, scenes: int, rounds: int, precisio
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line; the defaults are the sizes of the published number."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sampling", description=(__doc__ or "").split("\n")[0])
+    parser = Parser(prog="python -m benchmarks.sampling", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scenes", type=int, default=64, help="scenes drawn at once")
     parser.add_argument("--slots", type=int, default=8, help="N; N·M codes make a scene")
     parser.add_argument("--blocks", type=int, default=8, help="M")

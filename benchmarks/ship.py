@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.configs.arguments import Parser
 from src.models.code_model import CodeModel
 from src.training.build import open_known
 from src.training.checkpoint import BEST, differences
@@ -118,7 +119,7 @@ def lost_by_rounding(model: CodeModel, rounded: CodeModel) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="shapes", help="of the series of runs, and of the shipped model")
     folder = ship(parser.parse_args().name, PROJECT / "checkpoints", RESULTS)
     print(f"wrote {folder.relative_to(PROJECT)}, {(folder / WEIGHTS).stat().st_size:,} bytes of weights")

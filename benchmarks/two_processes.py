@@ -12,7 +12,6 @@ round differently. The learning rate is 1e-4 (add training.learning_rate=0.001 f
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -27,6 +26,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from src.configs.arguments import Parser
+from src.configs.errors import ConfigError
+from src.configs.launch import compose_config
 from src.training.results import commit, hardware, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,13 +97,15 @@ def compare(one: Path, two: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.two_processes", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = Parser(prog="python -m benchmarks.two_processes", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quantize-at", nargs="+", default=["last", "every"], choices=["last", "every"])
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("overrides", nargs="*", help="settings of src.train, for both runs")
     options = parser.parse_args(arguments)
+    try:
+        compose_config([*SETTINGS, *options.overrides])
+    except ConfigError as error:
+        raise SystemExit(f"error: {error}") from error
     started, results = time.perf_counter(), {}
     for quantize_at in options.quantize_at:
         words = [f"model.quantize_at={quantize_at}", *options.overrides]

@@ -9,9 +9,10 @@ commands open OUT.pth.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+
+from .configs.arguments import Parser
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -50,8 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{settings.output}: {size}, {'with' if model.prior is not None else 'without'} a prior")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m src.convert_official",
         description="A checkpoint of the paper's official code becomes one of ours, with the same numbers.",
     )

@@ -357,6 +357,9 @@ MISTAKES = {
     "train --config-name=model/base num_slots=2": "begin it with `# @package _global_`",
     "train data.name=squares": "choose one of: shapes, multi_dsprites",
     "train nonsense": "Error parsing override 'nonsense'",
+    "train --nonsense": "unrecognized arguments: --nonsense; settings are given as key=value",
+    "train =3": "'=3' names no setting",
+    "train data=0": "data=0 names no file of settings; give such as data=shapes",
     "train log_dir=": "log_dir='' and name='svq' name no folder",
     "generate temperature=0": "temperature=0.0 is out of range",
     "render variant=medium": "variant=medium is unknown; choose one of: easy, hard",
@@ -466,6 +469,15 @@ def test_a_file_without_the_package_line_is_explained(tmp_path):
     done = command("train", f"--config-dir={tmp_path}", "experiment=forgot", f"log_dir={tmp_path}")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "begin a file of experiment/ with `# @package _global_`" in done.stderr
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"training: {steps: 3", "line 2"), (b"name: \xff", "save it as UTF-8")])
+def test_a_file_of_settings_that_is_none_is_one_line(tmp_path, content, said):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "torn.yaml").write_bytes(b"# @package _global_\n" + content)
+    done = command("train", f"--config-dir={tmp_path}", "experiment=torn", f"log_dir={tmp_path}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and said in done.stderr
 
 
 def test_a_mistake_shows_before_torch_is_imported():

@@ -18,6 +18,7 @@ import yaml
 
 from src import convert_official
 from src.configs import schema
+from src.configs.arguments import Parser
 from src.configs.launch import conf_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -224,7 +225,7 @@ def _shown(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(PROJECT)}")

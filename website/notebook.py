@@ -16,6 +16,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from src.configs.arguments import Parser
+
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOK = PROJECT / "notebooks" / "quickstart.ipynb"
 PARAMETERS = "parameters"  # tag of the cell with the settings of the training
@@ -57,7 +59,7 @@ def tidy(notebook: NotebookNode) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     notebook = read()
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,9 @@ Sections (each a module of this package, which says what it does):
     faults       full disk, folders that cannot be written, a vanishing file, a dying process, NaN, a moving clock
     checkpoints  truncated, flipped, foreign and hostile checkpoints, wherever one is opened
     memory       growth of the memory of a long training
+    inputs       bad inputs to every command and to the Python API
+    fuzz         settings, pictures, checkpoints and files of codes that hypothesis makes up
+    demo_load    the demo page with 32 visitors for a minute, and hostile ones
 
 The exit code is 1 if a case did not pass.
 """
@@ -21,9 +24,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from src.configs.arguments import Parser
+
 from .case import Case, Section, Settings
 from .checkpoints import checkpoints
+from .demo_load import demo_load
 from .faults import faults
+from .fuzz import fuzz
+from .inputs import inputs
 from .kills import kills
 from .memory import memory
 from .record import read, record, write
@@ -35,6 +43,9 @@ SECTIONS: dict[str, Section] = {
     "faults": faults,
     "checkpoints": checkpoints,
     "memory": memory,
+    "inputs": inputs,
+    "fuzz": fuzz,
+    "demo_load": demo_load,
 }
 
 
@@ -45,7 +56,7 @@ def show(case: Case) -> None:
 
 def parse(arguments: Sequence[str], sections: Mapping[str, Section]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.drill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", metavar="section", help="none: all of them")

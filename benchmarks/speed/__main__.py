@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from src.configs.arguments import Parser
 from src.training.results import commit, hardware, write_json, write_text
 from src.utils.memory import keep_freed_memory
 
@@ -93,7 +94,7 @@ def _spread(value: Mapping[str, float]) -> str:
 
 def parse(arguments: Sequence[str], rows: Sequence[Row] = ROWS) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.speed",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,12 +15,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import hydra
+import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -49,6 +52,9 @@ NO_SLURM = (
     "hydra/launcher: this machine has no SLURM (no srun is found); start the command where sbatch works, or run the "
     "same jobs on this machine with hydra/launcher=submitit_local"
 )
+
+# what mistakes in settings and their files raise: wrong names and values, files that are no YAML or no text
+OF_SETTINGS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
 
 # Set beside HYDRA_FULL_ERROR: a process that this one starts, of a training in several, sees that no user asked for it.
 OURS = "SVQ_SET_HYDRA_FULL_ERROR"
@@ -111,8 +117,9 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
             if not wants_traceback:  # otherwise Hydra prints several lines and exits with 1
                 os.environ.update({"HYDRA_FULL_ERROR": "1", OURS: "1"})
             try:
+                _refuse_unknown_flags(sys.argv[1:])
                 hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
-            except (HydraException, OmegaConfBaseException, CommandError, OSError) as error:
+            except (*OF_SETTINGS, CommandError, OSError) as error:
                 if wants_traceback:
                     raise
                 _stop(as_command_error(error))
@@ -181,12 +188,24 @@ def compose_config(words: Sequence[str] = (), config_name: str = "train") -> Tra
     Raises:
         ConfigError: as the command says it.
     """
+    return compose_settings(config_name, words, TrainConfig)
+
+
+def compose_settings(config_name: str, words: Sequence[str], schema: type[Config]) -> Config:
+    """As `compose_config`, of any command, whose settings `schema` are.
+
+    Raises:
+        ConfigError: as the command says it.
+    """
+    if isinstance(words, str):  # whose letters would be taken for settings
+        raise ConfigError(f"words={words!r} is no list of settings; give [{words!r}]")
     running = GlobalHydra.instance().hydra  # of the command that asks, if there is one
     GlobalHydra.instance().clear()
     try:
+        _refuse_odd(words)
         with hydra.initialize_config_dir(str(Path(__file__).parent), version_base="1.3"):
-            return to_object(hydra.compose(config_name, list(words)), TrainConfig)
-    except (HydraException, OmegaConfBaseException) as error:
+            return to_object(hydra.compose(config_name, list(words)), schema)
+    except OF_SETTINGS as error:
         raise as_command_error(error) from error
     finally:
         GlobalHydra.instance().hydra = running
@@ -231,6 +250,8 @@ def _path_behind(filename: Any, config: Any, prefix: str = "") -> str | None:
 def explain(error: BaseException) -> str:
     """One line for what Hydra or OmegaConf raised: the key, what is wrong with it, what would be right."""
     message = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file of settings is no text ({error}); save it as UTF-8"
     cause = error.__cause__
     if "raised while composing config" in message:  # there Hydra keeps what OmegaConf said as context only
         cause = cause or error.__context__
@@ -274,6 +295,34 @@ def _refuse_added_keys(node: DictConfig, prefix: str = "") -> None:
             raise ConfigError(unknown_key(f"{prefix}{key}", known))
         if not OmegaConf.is_missing(node, key) and OmegaConf.is_dict(node[key]):
             _refuse_added_keys(node[key], f"{prefix}{key}.")
+
+
+def _refuse_unknown_flags(words: list[str]) -> None:
+    """What Hydra would say in several lines."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message}; settings are given as key=value, and --help lists what else there is")
+
+    parser.error = refuse
+    _refuse_odd(parser.parse_args(words).overrides)
+
+
+def _refuse_odd(words: Sequence[str]) -> None:
+    """What Hydra takes for mistakes of its own: =value, and for the name of a file of settings what is none."""
+    groups = {path.name for folder in (Path(__file__).parent, conf_folder()) for path in folder.iterdir()}
+    for word, override in zip(words, OverridesParser.create().parse_overrides(list(words)), strict=True):
+        if not override.key_or_group.strip():
+            raise ConfigError(f"{word!r} names no setting; settings are given as key=value")
+        is_group = override.key_or_group in groups or "/" in override.key_or_group
+        if not is_group or override.is_sweep_override():
+            continue
+        value = override.value()
+        if override.is_delete() and value is None:
+            continue
+        names = value if isinstance(value, list) else [value]
+        if not isinstance(value, dict) and not all(isinstance(name, str) for name in names):
+            raise ConfigError(f"{word} names no file of settings; give such as data=shapes")
 
 
 def _stop(error: CommandError) -> Any:

@@ -55,6 +55,8 @@ def decode_file(file: str | Path | BinaryIO, image_size: int) -> NDArray[np.uint
         raise
     except FileNotFoundError:
         raise PictureError("no such file") from None
+    except IsADirectoryError:
+        raise PictureError("is a folder; expected the file of a picture") from None
     except Image.UnidentifiedImageError:
         raise PictureError(f"not a picture, or damaged; expected one of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:

@@ -51,7 +51,7 @@ class EditableScene:
     def with_code(self, slot: int, block: int, code: int) -> EditableScene:
         """One code of one slot changed. Raises Refused where there is no such slot, block or code."""
         self.check(slot, block)
-        if not 0 <= code < self.codebook_size:
+        if type(code) is not int or not 0 <= code < self.codebook_size:
             raise Refused("bad_code", code=code, last=self.codebook_size - 1)
         old = self.codes[slot]
         return self.with_slot(slot, (*old[:block], code, *old[block + 1 :]))
@@ -76,9 +76,9 @@ class EditableScene:
 
     def check(self, slot: int, block: int = 0) -> None:
         """Raises Refused unless there are such a slot and block, counted from 0."""
-        if not 0 <= slot < len(self.codes):
+        if type(slot) is not int or not 0 <= slot < len(self.codes):
             raise Refused("bad_slot", slot=slot, slots=len(self.codes))
-        if not 0 <= block < len(self.codes[0]):
+        if type(block) is not int or not 0 <= block < len(self.codes[0]):
             raise Refused("bad_block", block=block, blocks=len(self.codes[0]))
 
 

@@ -38,6 +38,14 @@ def require_weight(**weights: float) -> None:
             raise ValueError(f"{name} must be {expected}, got {value}")
 
 
+def require_share(**shares: float) -> None:
+    """Raises TypeError or ValueError naming the first argument that is not a number in [0, 1)."""
+    for name, value in shares.items():
+        require_number(name, value, "a number in [0, 1)")
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), got {value}")
+
+
 def require_multiple(name: str, size: int, unit: int) -> None:
     """Raises ValueError, with the nearest sizes that would do, unless `size` is a multiple of `unit`."""
     if size % unit:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..utils.checkpoint_io import FORMAT, VERSION, safe_load
+from ..utils.checkpoint_io import FORMAT, VERSION, safe_load, shown
 from ..utils.model_card import model_card
 from ..utils.places import without_places
 from ..utils.precision import require_device
@@ -23,6 +23,8 @@ from .checks import require_weight
 from .completion import PARTICLES, Completion, Requirement, complete
 from .transformer_decoder import AutoregressiveTransformer
 
+LONGEST = 300  # characters of a reason: PyTorch lists every tensor that does not fit
+_FEW_LAYERS, _SMALL_SIZE, _FEW_NUMBERS = 64, 2**16, 2**24  # what a checkpoint may ask for, whatever its weights are
 _PRIOR = "prior."
 _ORIGIN = ("config", "step", "metrics")
 Model = TypeVar("Model", bound="CodeModel")
@@ -248,7 +250,7 @@ class CodeModel(nn.Module, ABC):
         prior = self._require_prior()
         if not self.has_slots:
             raise ValueError(f"a {self.kind} has no slots that could be kept: complete scenes of a model of kind svq")
-        if given is not None and 0 < len(given) <= self.num_slots:
+        if isinstance(given, Tensor) and 0 < len(given) <= self.num_slots:
             given = self.in_order(given[None].to(self.device))[0]
         done = complete(prior, count, given, wanted, temperature, top_k, generator, particles)
         return replace(done, codes=self.in_order(done.codes))
@@ -289,17 +291,14 @@ class CodeModel(nn.Module, ABC):
         from .catalogue import MODELS  # which imports this module
 
         kinds = {name: each for name, each in MODELS.items() if issubclass(each, cls)} or {cls.kind: cls}
-        if kind not in kinds:
-            raise ValueError(f"checkpoint {path} holds a model of kind {kind!r}, not one of: {', '.join(kinds)}")
+        if not isinstance(kind, str) or kind not in kinds:
+            raise ValueError(f"checkpoint {path} holds a model of kind {shown(kind)}, not one of: {', '.join(kinds)}")
         try:
-            model = kinds[kind](**config)
-            if prior is not None:
-                model.init_prior(**prior)
+            _require_likely_sizes(kinds[kind], config, prior, state)
+            model = _built(kinds[kind], config, prior)
             model.load_state_dict(state)
         except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())  # PyTorch names every tensor in a line of its own
-            reason = reason if len(reason) <= 300 else f"{reason[:300]} …"
-            raise ValueError(f"checkpoint {path} does not fit this version of the model: {reason}") from error
+            raise ValueError(f"checkpoint {path} does not fit this version of the model: {_reason(error)}") from error
         broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
         if broken:
             more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
@@ -368,9 +367,49 @@ class CodeModel(nn.Module, ABC):
         return write_folder(folder, content, card, self.compact_bits if compact else None)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As `nn.Module.load_state_dict`; a prior's tensors wait for `init_prior` where there is no prior yet."""
+        """As `nn.Module.load_state_dict`; a prior's tensors wait for `init_prior` where there is no prior yet.
+
+        Raises:
+            TypeError: `state_dict` is no mapping.
+            RuntimeError: it does not fit, in one line, where PyTorch gives every tensor one of its own.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict must be a mapping of names to tensors, got {type(state_dict).__name__}")
         state_dict = dict(state_dict)
         if self.prior is None:
             kept = {key[len(_PRIOR) :]: state_dict.pop(key) for key in list(state_dict) if key.startswith(_PRIOR)}
             self._prior_state = kept
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        try:
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        except RuntimeError as error:
+            raise RuntimeError(_reason(error)) from error
+
+
+def _built(kind: type[Model], config: Mapping[str, Any], prior: Mapping[str, Any] | None) -> Model:
+    model = kind(**config)
+    if prior is not None:
+        model.init_prior(**prior)
+    return model
+
+
+def _require_likely_sizes(
+    kind: type[CodeModel], config: Mapping[str, Any], prior: Mapping[str, Any] | None, state: Mapping[str, Any]
+) -> None:
+    """Raises ValueError where a model of these sizes would be far larger than the weights that are there: a file
+    of some kilobytes must not fill the memory, or build layers forever."""
+    numbers = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    have = f"cannot be those of {len(state)} weights with {numbers:,} numbers"
+    for name, size in {**config, **(prior or {})}.items():
+        most = max(len(state), _FEW_LAYERS) if name.endswith("layers") else max(numbers, _SMALL_SIZE)
+        if isinstance(size, int) and size > most:
+            raise ValueError(f"its sizes, such as {name}={size}, {have}")
+    with torch.device("meta"):  # which takes no memory
+        needed = sum(value.numel() for value in _built(kind, config, prior).state_dict().values())
+    if needed > max(2 * numbers, _FEW_NUMBERS):
+        raise ValueError(f"its sizes, which make {needed:,} numbers, {have}")
+
+
+def _reason(error: Exception) -> str:
+    """What `error` says, on one line."""
+    reason = " ".join(str(error).split())
+    return reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} …"

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..utils.distributed import own_rows, world_size
 from .backbone import Backbone
 from .block_layers import BlockGRUCell, BlockMLP
-from .checks import require_choice, require_divisible, require_positive
+from .checks import require_choice, require_divisible, require_positive, require_weight
 from .prototype_memory import PrototypeMemory
 from .vector_quantizer import SemanticVectorQuantizer
 
@@ -104,8 +104,7 @@ class SlotAttention(nn.Module):
         )
         require_divisible("slot_dim", slot_dim, "num_blocks", num_blocks)
         require_divisible("hidden_dim", hidden_dim, "num_blocks", num_blocks)
-        if not inhibition >= 0:
-            raise ValueError(f"inhibition must not be negative, got {inhibition}")
+        require_weight(inhibition=inhibition)
         require_choice("slot_init", slot_init, SLOT_INITS)
         require_choice("quantize_at", quantize_at, QUANTIZE_AT)
         self.num_slots, self.slot_dim = num_slots, slot_dim

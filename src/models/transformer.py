@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_choice, require_divisible, require_positive
+from .checks import require_choice, require_divisible, require_positive, require_share
 
 NORMS = ("pre", "post", "stream")
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
@@ -200,8 +200,7 @@ class TransformerLayer(nn.Module):
         super().__init__()
         require_positive(embed_dim=embed_dim, num_heads=num_heads)
         require_divisible("embed_dim", embed_dim, "num_heads", num_heads)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        require_share(dropout=dropout)
         require_choice("norm", norm, NORMS)
         require_choice("activation", activation, tuple(ACTIVATIONS))
         self.activation = activation

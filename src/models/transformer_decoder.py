@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_choice, require_codes, require_divisible, require_positive, require_temperature
+from .checks import (
+    require_choice,
+    require_codes,
+    require_divisible,
+    require_positive,
+    require_share,
+    require_temperature,
+)
 from .transformer import KnowsItsHeads, SelfAttention, Steps, TransformerLayer, draw
 
 STYLES = ("default", "paper")
@@ -55,8 +62,7 @@ class AutoregressiveTransformer(KnowsItsHeads):
             num_layers=num_layers,
         )
         require_divisible("embed_dim", embed_dim, "num_heads", num_heads)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        require_share(dropout=dropout)
         self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_codebooks, codebook_size
         length = num_slots * num_codebooks
         self.code_embedding = nn.Parameter(torch.randn(num_codebooks, codebook_size, embed_dim) * 0.02)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..utils.distributed import gather_rows, own_rows, same_everywhere, world_size
 from .block_layers import BlockLinear
-from .checks import require_codes, require_divisible, require_positive, require_slots
+from .checks import require_codes, require_divisible, require_positive, require_share, require_slots, require_weight
 
 
 class Quantized(NamedTuple):
@@ -66,10 +66,8 @@ class SemanticVectorQuantizer(nn.Module):
             code_dim=code_dim,
         )
         require_divisible("slot_dim", slot_dim, "num_codebooks", num_codebooks)
-        if not 0 <= decay < 1 or not 0 <= revive_below < 1:
-            raise ValueError(f"decay and revive_below must lie in [0, 1), got {decay} and {revive_below}")
-        if not commitment_cost >= 0:
-            raise ValueError(f"commitment_cost must not be negative, got {commitment_cost}")
+        require_share(decay=decay, revive_below=revive_below)
+        require_weight(commitment_cost=commitment_cost)
         self.num_slots, self.slot_dim = num_slots, slot_dim
         self.num_codebooks, self.codebook_size, self.code_dim = num_codebooks, codebook_size, code_dim
         self.commitment_cost, self.decay, self.revive_below = commitment_cost, decay, revive_below

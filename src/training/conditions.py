@@ -124,15 +124,23 @@ def _slots(config: GenerateConfig, model: SVQ, autocast: AbstractContextManager,
         codes = torch.tensor(scenes[scene]) if scene < number else None
     except FileNotFoundError:
         raise ConfigError(f"given={config.given} does not exist; give a file with {expected}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"given={config.given} is a folder; give a file with {expected}") from None
     except (ValueError, KeyError, TypeError, RuntimeError):
         raise ConfigError(f"given={config.given} holds no scenes; expected {expected}") from None
     if codes is None:
         raise ConfigError(f"scene={scene} but given={config.given} has {number}, counted from 0")
     fits = codes.dim() == 2 and 0 < len(codes) <= model.num_slots and codes.shape[1] == model.num_codebooks
-    if not fits or codes.is_floating_point() or codes.min() < 0 or codes.max() >= model.codebook_size:
+    if not fits:
         raise ConfigError(
             f"scene {scene} of given={config.given} had shape {tuple(codes.shape)}; expected {expected} "
             f"from 0 to {model.codebook_size - 1}"
+        )
+    least, most = codes.min().item(), codes.max().item()
+    if codes.dtype != torch.int64 or least < 0 or most >= model.codebook_size:
+        raise ConfigError(
+            f"scene {scene} of given={config.given} has codes from {least} to {most}; expected whole numbers from 0 to "
+            f"{model.codebook_size - 1}"
         )
     return codes.to(model.device), config.given
 

@@ -105,15 +105,22 @@ def _checked(checkpoint: Any, path: Path) -> dict[str, Any]:
             f"checkpoint {path} was not written by this project (no format '{FORMAT}' in it); "
             "give a file that `python -m src.train` wrote"
         )
-    if checkpoint.get("version") != VERSION:
+    version = checkpoint.get("version")
+    if type(version) is not int or version != VERSION:
         raise ValueError(
-            f"checkpoint {path} has version {checkpoint.get('version')!r} but this code reads "
+            f"checkpoint {path} has version {shown(version)} but this code reads "
             f"version {VERSION}; update the code or train again"
         )
     for name, kind in (("config", dict), ("metrics", dict), ("step", int)):
-        if not isinstance(checkpoint.get(name) or kind(), kind):
+        if not isinstance(checkpoint.get(name), (kind, type(None))):
             raise ValueError(f"checkpoint {path} is damaged: its {name} is {type(checkpoint[name]).__name__}")
     return checkpoint
+
+
+def shown(value: Any) -> str:
+    """What a file holds, as one short line of an error has room for it."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:60]} …"
 
 
 def _damaged(path: Path) -> str:

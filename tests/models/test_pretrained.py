@@ -110,6 +110,9 @@ def test_a_shipped_model_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"prior": None}, None),  # the weights of a prior wait for `init_prior`
         ({"num_eyes": 2}, "does not fit this version of the model: .*num_eyes"),
         ({"slot_size": "wide"}, "does not fit this version of the model"),
+        ({"slot_size": 10**9}, "sizes, such as slot_size=1000000000, cannot be those of .* weights"),
+        ({"decoder_layers": 10**5}, "sizes, such as decoder_layers=100000, cannot be those of"),
+        ({"codebook_size": 60_000, "code_dim": 60_000}, r"sizes, which make [\d,]+ numbers, cannot be those of"),
         ({"kind": "gan"}, "holds a model of kind 'gan', not one of: svq"),
     ],
 )

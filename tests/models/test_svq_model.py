@@ -581,7 +581,7 @@ def test_other_wrong_arguments() -> None:
         make_model(slot_init="fixed")
     with pytest.raises(ValueError, match="unknown quantize_at 'first': choose one of last, every"):
         make_model(quantize_at="first")
-    with pytest.raises(ValueError, match="commitment_cost must not be negative, got -1"):
+    with pytest.raises(ValueError, match="commitment_cost must be a finite number of at least 0, got -1"):
         make_model(commitment_cost=-1)
     with pytest.raises(ValueError, match="embed_dim=16.*num_heads=3"):
         make_model().init_prior(embed_dim=16, num_heads=3)

@@ -414,13 +414,13 @@ def test_sizes_must_be_positive_integers(name: str, value: object) -> None:
 def test_other_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="slot_dim=16.*num_codebooks=3.*slot_dim=15 or 18.*from.*1, 2, 4, 8, 16"):
         make_quantizer(slot_dim=16)
-    with pytest.raises(ValueError, match="commitment_cost must not be negative, got -0.1"):
+    with pytest.raises(ValueError, match="commitment_cost must be a finite number of at least 0, got -0.1"):
         make_quantizer(commitment_cost=-0.1)
-    with pytest.raises(ValueError, match="commitment_cost must not be negative, got nan"):
+    with pytest.raises(ValueError, match="commitment_cost must be a finite number of at least 0, got nan"):
         make_quantizer(commitment_cost=float("nan"))
-    with pytest.raises(ValueError, match=r"decay and revive_below must lie in \[0, 1\), got 1.0 and 0.05"):
+    with pytest.raises(ValueError, match=r"^decay must lie in \[0, 1\), got 1.0"):
         make_quantizer(decay=1.0)
-    with pytest.raises(ValueError, match=r"decay and revive_below must lie in \[0, 1\), got 0.99 and -1"):
+    with pytest.raises(ValueError, match=r"^revive_below must lie in \[0, 1\), got -1"):
         make_quantizer(revive_below=-1)
 
 
