@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.configs.arguments import Parser
+from src.training.results import commit
 
 from .case import Case, Section, Settings
 from .checkpoints import checkpoints
@@ -79,10 +80,11 @@ def main(arguments: Sequence[str] | None = None, sections: Mapping[str, Section]
     given = parse(words, sections)
     command = " ".join(["python -m benchmarks.drill", *words])
     settings, passed = Settings(given.seed, given.kills), True
+    code = commit()  # now: what the first section writes is a change, but none of the code
     for name in given.sections or sections:
         print(f"{name} …", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix=f"drill_{name}_") as work:
-            made = record(sections[name], Path(work), settings, command, show)
+            made = record(sections[name], Path(work), settings, command, code, show)
         print(f"{name}: {made['passed']} of {made['cases']} passed in {made['duration_s']:.0f} s", file=sys.stderr)
         passed = passed and made["passed"] == made["cases"]
         every = read(given.output) | {name: made}  # read now: another section may have been run meanwhile

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from src.training.results import PROJECT, commit, hardware, write_json, write_text
+from src.training.results import PROJECT, hardware, write_json, write_text
 
 from .case import Case, Section, Settings
 
@@ -21,9 +21,15 @@ LONGEST = 300  # characters of a cell
 
 
 def record(
-    section: Section, work: Path, settings: Settings, command: str, show: Callable[[Case], None] = lambda _: None
+    section: Section,
+    work: Path,
+    settings: Settings,
+    command: str,
+    code: str,
+    show: Callable[[Case], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Runs a section in the empty folder `work`; its cases and what made them. `show` sees each case when it is over.
+    """Runs a section in the empty folder `work`; its cases and what made them: the `command`, and the commit of the
+    `code`. `show` sees each case when it is over.
 
     An error of the section itself is a case that failed, and its last.
     """
@@ -31,7 +37,7 @@ def record(
     made_by = {
         "command": command,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(),
+        "commit": code,
         "hardware": hardware(torch.device("cpu")),
         "torch": torch.__version__,
         "seed": settings.seed,
