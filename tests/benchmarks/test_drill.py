@@ -36,7 +36,7 @@ def bad(work: Path, settings: Settings) -> Iterator[Case]:
 
 def test_an_error_of_a_section_is_a_case_that_failed(tmp_path: Path, capsys) -> None:
     shown: list[Case] = []
-    made = record(bad, tmp_path, Settings(seed=3), "a command", shown.append)
+    made = record(bad, tmp_path, Settings(seed=3), "a command", "0123abc", shown.append)
     assert (
         [case.name for case in shown]
         == [case["name"] for case in made["each"]]
@@ -61,7 +61,7 @@ def test_a_section_that_is_run_leaves_the_others_in_the_files(tmp_path: Path, ca
 
 
 def test_a_cell_stays_a_cell(tmp_path: Path, capsys) -> None:
-    text = page({"bad": record(bad, tmp_path, Settings(), "a command")})
+    text = page({"bad": record(bad, tmp_path, Settings(), "a command", "0123abc")})
     assert "| bad | a \\| b | c | &lt;img> d | **no** |" in text
 
 
