@@ -240,6 +240,7 @@ def test_every_key_is_read_by_render(tmp_path, capsys):
     assert f"data=clevr_like data.path={tmp_path}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_every_key_is_read_by_export(tmp_path):
     seen: set[str] = set()
     train(tiny_config(*in_folder(tmp_path), *TWO_STEPS), Invocation(tmp_path / "run"))

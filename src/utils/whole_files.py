@@ -21,7 +21,7 @@ def draft_of(path: Path) -> Iterator[Path]:
         yield draft
         os.replace(draft, path)
     except OSError as error:
-        if error.filename is None:  # of a full disk the system does not say where
+        if error.errno is not None and error.filename is None:  # of a full disk the system does not say where
             error.filename = str(path)
         raise
     finally:

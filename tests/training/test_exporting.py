@@ -57,6 +57,7 @@ def export(tmp_path: Path, *words: str) -> dict[str, dict]:
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["svq", "vqvae", "dvae"])
 def test_saved_programs_do_what_the_model_does(tmp_path: Path, kind: str) -> None:
     model = saved(tmp_path / "model.pth", kind)
@@ -81,6 +82,7 @@ def test_saved_programs_do_what_the_model_does(tmp_path: Path, kind: str) -> Non
                 assert not more and not masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -107,6 +109,7 @@ def test_onnx_files_do_what_the_model_does(tmp_path: Path, changes: dict) -> Non
         torch.testing.assert_close(painted, model.paint(codes).clamp(0, 1), atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_pictures_are_those_that_the_model_was_trained_on(tmp_path: Path) -> None:
     config = tiny_config()
     model = make_model("svq", {**SIZES, "num_iterations": 1, "num_starts": 1})
@@ -134,6 +137,7 @@ def test_a_comparison_counts_what_differs() -> None:
     assert same == {"images": 1, "codes": 0, "codes_differ": 0, "largest_error": {"image": 0.0, "masks": 0.0}}
 
 
+@pytest.mark.slow
 def test_a_graph_that_is_off_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path / "model.pth", "dvae")
     monkeypatch.setattr(exporting, "LARGEST_ERROR", -1.0)
