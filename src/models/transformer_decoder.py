@@ -36,7 +36,7 @@ class AutoregressiveTransformer(KnowsItsHeads):
         style: "default", pre-norm layers with GELU and a last norm; "paper", the official code's: post-norm layers
             with ReLU (`nn.TransformerEncoderLayer`), embeddings times √E before positions are added, no last norm.
         relations: whether a code's embedding also says which earlier slots have a code like it in the same block. What
-            depends on who is like whom, as a rule over a scene's colours and shapes does, is learned much sooner so.
+            depends on who is like whom, as a rule over a scene's colours and shapes does, is learned sooner so.
     """
 
     def __init__(

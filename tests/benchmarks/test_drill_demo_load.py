@@ -23,7 +23,9 @@ from ..editor.studios import demo_config, free_port, tiny_studio
 class Here(Site):
     """Served by threads of this process."""
 
-    alive = True  # type: ignore[assignment]
+    @property
+    def alive(self) -> bool:
+        return True
 
     def serve(self) -> str:
         self.launched = serve.launch(tiny_studio(), demo_config(f"port={free_port()}"))
