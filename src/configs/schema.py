@@ -98,6 +98,7 @@ class ModelConfig:
     implicit: bool
     salience: bool
     inhibition: float = _at_least(0)
+    shade: float = _at_least(0, 1)
     vocab_size: int = _at_least(2, 2**16)
     decoder_layers: int = _at_least(1)
     decoder_heads: int = _at_least(1)
@@ -152,6 +153,7 @@ class TrainingConfig:
     quantize_from: int = _at_least(0)
     quantize_by: int = _at_least(0)
     bypass: float = _at_least(0, 1)
+    merge_to: int | None = _at_least(1)
     eval_every: int = _at_least(1)
     log_every: int = _at_least(1)
     image_every: int = _at_least(1)
@@ -381,6 +383,17 @@ def check_together(config: TrainConfig) -> None:
         raise ConfigError(
             f"model.bottleneck={model.bottleneck} leaves no codes for a prior to learn; set training.prior.steps=0"
         )
+    if training.merge_to is not None:
+        if model.kind == "dvae" or (model.kind == "svq" and model.bottleneck != "codes"):
+            raise ConfigError(
+                f"training.merge_to={training.merge_to} but this model has no codebooks whose codes could be merged; "
+                "set training.merge_to=null"
+            )
+        if training.merge_to > model.codebook_size:
+            raise ConfigError(
+                f"training.merge_to={training.merge_to} exceeds model.codebook_size={model.codebook_size}; merging "
+                "leaves fewer codes"
+            )
     if training.quantize_from > training.quantize_by:
         raise ConfigError(
             f"training.quantize_from={training.quantize_from} must not exceed "

@@ -22,6 +22,7 @@ from ..utils.pretrained import find, write_folder
 from .checks import require_weight
 from .completion import PARTICLES, Completion, Requirement, complete
 from .transformer_decoder import AutoregressiveTransformer
+from .vector_quantizer import SemanticVectorQuantizer
 
 LONGEST = 300  # characters of a reason: PyTorch lists every tensor that does not fit
 _FEW_LAYERS, _SMALL_SIZE, _FEW_NUMBERS = 64, 2**16, 2**24  # what a checkpoint may ask for, whatever its weights are
@@ -135,6 +136,25 @@ class CodeModel(nn.Module, ABC):
             loss = loss + terms["prior_loss"]
         values = torch.stack([loss, *terms.values()]).tolist()  # one transfer from the device, not one a term
         return loss, dict(zip(["loss", *terms], values, strict=True))
+
+    def merge_codes(self, codebook_size: int) -> None:
+        """Leaves `codebook_size` codes in each codebook, by merging those that are alike
+        (`SemanticVectorQuantizer.merge`): fewer words for a prior to learn, of coarser meaning.
+
+        Raises:
+            RuntimeError: there is a prior, which knows the codes as they are.
+            TypeError, ValueError: the model has no codebooks of vectors, or not so many codes.
+        """
+        quantizer = getattr(self, "quantizer", None)
+        if not isinstance(quantizer, SemanticVectorQuantizer):
+            raise ValueError("this model has no codebooks whose codes could be merged: use one with bottleneck='codes'")
+        if self.prior is not None:
+            raise RuntimeError(
+                "this model has a prior, which knows the codes as they are: merge them before init_prior"
+            )
+        quantizer.merge(codebook_size)
+        self.codebook_size = codebook_size
+        self.config = {**self.config, "codebook_size": codebook_size}
 
     @abstractmethod
     def encode(self, image: Tensor) -> Tensor:

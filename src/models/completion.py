@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .checks import require_positive, require_temperature
-from .transformer import Steps, draw
-from .transformer_decoder import AutoregressiveTransformer
+from .transformer import draw
+from .transformer_decoder import AutoregressiveTransformer, Writer
 
 PARTICLES = 1024  # of a round, for all ways together
 ROUNDS = 8  # at most
@@ -246,18 +246,14 @@ def _filter(
     total = groups * each
     anything = torch.ones(blocks, prior.codebook_size, device=device)
     liking = torch.stack([*(one.proposal.to(anything) for one in requirements), anything]).log()  # the last: of way -1
-    codes = torch.empty(total, slots, blocks, dtype=torch.int64, device=device)
     log_weights = torch.zeros(groups, each, device=device)
-    step = Steps(prior.layers, total, slots * blocks)
-    head = prior.head.to(step.dtype)
+    writer = Writer(prior, total)
     first = torch.arange(groups, device=device)[:, None] * each  # row of each group's first particle
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        x = prior.scaled(prior.begin).expand(total, -1)
         for n in range(slots):
             free = (ways[:, n] < 0).repeat_interleave(each)
             for block in range(blocks):
-                states = prior.norm(step(x + prior.position_embedding[n * blocks + block]))
-                logits = (states.to(step.dtype) @ head[block]).float() / temperature
+                logits = writer.logits() / temperature
                 liked = liking[ways[:, n], block].repeat_interleave(each, dim=0)  # (W·P, K)
                 proposed = logits + liked
                 drawn = draw(proposed, 1.0, None, generator)
@@ -265,19 +261,16 @@ def _filter(
                     drawn = torch.where(free, draw(logits, 1.0, top_k, generator), drawn)
                 weighed = proposed.logsumexp(-1) - logits.logsumexp(-1) - liked.gather(1, drawn[:, None])[:, 0]
                 log_weights += weighed.view(groups, each)
-                codes[:, n, block] = drawn
-                x = prior.embed_next(codes, n, block)
+                writer.write(drawn)
             for number, requirement in enumerate(requirements):
                 asked = (ways[:, n] == number).nonzero()[:, 0]
                 if requirement.holds is not None and len(asked):
-                    holds = requirement.holds(codes.view(groups, each, slots, blocks)[asked, :, n].flatten(0, 1))
+                    holds = requirement.holds(writer.codes.view(groups, each, slots, blocks)[asked, :, n].flatten(0, 1))
                     log_weights[asked] += holds.float().log().view(len(asked), each)
             if n + 1 < slots:
                 picked, log_weights = _resample(log_weights, generator)
-                rows = (first + picked).flatten()
-                codes, x = codes[rows], x[rows]
-                step.select(rows)
-    return codes.clone(), log_weights.flatten().clone()
+                writer.select((first + picked).flatten())
+    return writer.codes.clone(), log_weights.flatten().clone()
 
 
 def _resample(log_weights: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,10 +14,10 @@ from .checks import (
     require_share,
     require_temperature,
 )
+from .relations import Relations
 from .transformer import KnowsItsHeads, SelfAttention, Steps, TransformerLayer, draw
 
 STYLES = ("default", "paper")
-_STRICTNESS = 8.0  # at the start: codes a quarter as far apart as two random ones count as alike by e^-0.5
 
 
 class AutoregressiveTransformer(KnowsItsHeads):
@@ -35,8 +33,8 @@ class AutoregressiveTransformer(KnowsItsHeads):
         dropout: probability, in [0, 1).
         style: "default", pre-norm layers with GELU and a last norm; "paper", the official code's: post-norm layers
             with ReLU (`nn.TransformerEncoderLayer`), embeddings times √E before positions are added, no last norm.
-        relations: whether a code's embedding also says which earlier slots have a code like it in the same block. What
-            depends on who is like whom, as a rule over a scene's colours and shapes does, is learned sooner so.
+        relations: whether it is told which slots have codes alike, and may point at slots whose codes are to be
+            repeated: see `Relations`. A rule over who shares a colour or a shape with whom is hard to learn without.
     """
 
     def __init__(
@@ -80,10 +78,10 @@ class AutoregressiveTransformer(KnowsItsHeads):
         if style == "paper":
             self._start_scales, self._embedding_scale = (1.0, (3 * embed_dim) ** -0.5), embed_dim**0.5
             self._start_as_the_paper()
-        self.relation = self.log_strictness = None
-        if relations:
-            self.relation = nn.Parameter(torch.randn(num_codebooks, num_slots, embed_dim) * self._start_scales[0])
-            self.log_strictness = nn.Parameter(torch.full((num_codebooks,), math.log(_STRICTNESS)))
+        self.relations: Relations | None = None
+        if relations:  # what is read is large enough not to be overlooked beside the embeddings
+            reading_scale, pointing_scale = 6 * self._start_scales[0], self._start_scales[1]
+            self.relations = Relations(num_slots, num_codebooks, embed_dim, reading_scale, pointing_scale)
 
     @torch.no_grad()
     def _start_as_the_paper(self) -> None:
@@ -121,43 +119,25 @@ class AutoregressiveTransformer(KnowsItsHeads):
         require_codes(codes, self.num_slots, self.num_codebooks, self.codebook_size)
         blocks = torch.arange(self.num_codebooks, device=codes.device)
         embedded = self.code_embedding[blocks, codes]  # (B, N, M, E)
-        if self.relation is not None:
-            earlier = codes.new_ones(self.num_slots, self.num_slots, dtype=torch.bool).tril(-1)
-            of_blocks = embedded.transpose(1, 2)
-            alike = self._alike(of_blocks, of_blocks, slice(None)) * earlier  # (B, M, N, N)
-            embedded = embedded + (alike @ self.relation).transpose(1, 2)
+        likeness = None
+        if self.relations is not None:
+            likeness = self.relations.likeness(self.code_embedding, embedded.flatten(0, 1).transpose(0, 1))
+            likeness = likeness.unflatten(1, codes.shape[:2])  # (M, B, N, K)
+            embedded = embedded + self.relations.read(likeness, codes)
         embedded = embedded.flatten(1, 2)
         begin = self.begin.expand(embedded.shape[0], 1, -1)
         x = self.drop(self.scaled(torch.cat([begin, embedded[:, :-1]], dim=1)) + self.position_embedding)
         for layer in self.layers:
             x = layer(x)
         x = self.norm(x).unflatten(1, (self.num_slots, self.num_codebooks)).flatten(0, 1)  # (B·N, M, E)
-        return (x.transpose(0, 1) @ self.head).float()
+        states = x.transpose(0, 1)
+        logits = (states @ self.head).float()
+        if self.relations is not None and likeness is not None:
+            logits = logits + self.relations.point(states, likeness)
+        return logits
 
     def scaled(self, embedded: Tensor) -> Tensor:
         return embedded if self._embedding_scale == 1 else embedded * self._embedding_scale
-
-    def embed_next(self, codes: Tensor, slot: int, block: int) -> Tensor:
-        """The next step's input (B, E) after the code at (slot, block) of `codes` (B, N, M), whatever follows it."""
-        embedding = self.code_embedding[block]
-        embedded = embedding[codes[:, slot, block]]
-        if self.relation is not None:
-            alike = self._alike(embedded[:, None], embedding[codes[:, :slot, block]], block)  # (B, 1, slot)
-            embedded = embedded + (alike @ self.relation[block, :slot])[:, 0]
-        return self.scaled(embedded)
-
-    def _alike(self, some: Tensor, others: Tensor, block: int | slice) -> Tensor:
-        """How alike codes of a block, or of all, are by their embeddings (…, S, E) and (…, T, E): (…, S, T) in (0, 1].
-
-        It is exp(−strictness · d²), where d² is 1 on average for two random codes of the block.
-        """
-        assert self.log_strictness is not None
-        with torch.autocast(some.device.type, enabled=False):  # differences of rounded squares would be noise
-            spread = 2 * self.code_embedding.detach()[block].var(dim=-2, correction=0).sum(-1)
-            strictness = self.log_strictness[block].exp() / spread.clamp(min=1e-12)
-            squares = some.square().sum(-1)[..., :, None] + others.square().sum(-1)[..., None, :]
-            distances = (squares - 2 * some @ others.mT).clamp(min=0)
-            return torch.exp(-strictness[..., None, None] * distances)
 
     def nll(self, codes: Tensor) -> Tensor:
         """Negative log-likelihood of each code given those before it, (B, N, M) in nats."""
@@ -200,18 +180,64 @@ class AutoregressiveTransformer(KnowsItsHeads):
     def _draw(
         self, batch_size: int, temperature: float, top_k: int | None, generator: torch.Generator | None
     ) -> Tensor:
-        length = self.num_slots * self.num_codebooks
-        codes = torch.empty(batch_size, length, dtype=torch.int64, device=self.head.device)
-        scenes = codes.view(batch_size, self.num_slots, self.num_codebooks)
-        step = Steps(self.layers, batch_size, length)
-        head = self.head.to(step.dtype)
-        with torch.inference_mode(), torch.autocast(codes.device.type, enabled=False):
-            x = self.scaled(self.begin).expand(batch_size, -1)
-            for position in range(length):
-                block = position % self.num_codebooks
-                states = self.norm(step(x + self.position_embedding[position]))
-                logits = (states.to(step.dtype) @ head[block]).float()  # (B, K)
-                drawn = draw(logits, temperature, top_k, generator)
-                codes[:, position] = drawn
-                x = self.embed_next(scenes, position // self.num_codebooks, block)
-        return scenes
+        writer = Writer(self, batch_size)
+        with torch.inference_mode(), torch.autocast(writer.codes.device.type, enabled=False):
+            for _ in range(self.num_slots * self.num_codebooks):
+                writer.write(draw(writer.logits(), temperature, top_k, generator))
+        return writer.codes
+
+
+class Writer:
+    """Scenes in the making: the prior, code after code, with cached keys and values.
+
+    It works in the precision of autocast as it is when this is made, and is best off afterwards, as in `Steps`.
+
+    Args:
+        prior: in eval mode; what it is like now counts.
+        batch_size: B.
+
+    Attributes:
+        codes: (B, N, M) int64; what is not written yet is meaningless.
+    """
+
+    def __init__(self, prior: AutoregressiveTransformer, batch_size: int) -> None:
+        self._prior, length = prior, prior.num_slots * prior.num_codebooks
+        self._step = Steps(prior.layers, batch_size, length)
+        self._head = prior.head.to(self._step.dtype)
+        shape = (batch_size, prior.num_slots, prior.num_codebooks)
+        self.codes = torch.empty(shape, dtype=torch.int64, device=prior.head.device)
+        self._likeness: Tensor | None = None  # (M, K, K)
+        if prior.relations is not None:
+            self._likeness = prior.relations.likeness(prior.code_embedding, prior.code_embedding).detach()
+
+    def logits(self) -> Tensor:
+        """Of the next code, (B, K) float32; once for each, before it is written."""
+        prior, position = self._prior, self._step.length
+        slot, block = divmod(position, prior.num_codebooks)
+        last = self._last() if position else prior.begin.expand(len(self.codes), -1)
+        states = prior.norm(self._step(prior.scaled(last) + prior.position_embedding[position]))
+        logits = (states.to(self._head.dtype) @ self._head[block]).float()
+        if prior.relations is not None and self._likeness is not None and slot:
+            of_earlier = self._likeness[block][self.codes[:, :slot, block]]
+            logits += prior.relations.point_next(states, of_earlier, block)
+        return logits
+
+    def write(self, drawn: Tensor) -> None:
+        """The next code of each scene, (B,)."""
+        self.codes.view(len(self.codes), -1)[:, self._step.length - 1] = drawn
+
+    def select(self, rows: Tensor) -> None:
+        """Goes on with these scenes (B,), some of them perhaps several times."""
+        self.codes = self.codes[rows]
+        self._step.select(rows)
+
+    def _last(self) -> Tensor:
+        """What is known of the code written last, (B, E)."""
+        prior = self._prior
+        slot, block = divmod(self._step.length - 1, prior.num_codebooks)
+        codes = self.codes[:, slot, block]
+        embedded = prior.code_embedding[block][codes]
+        if prior.relations is not None and self._likeness is not None:
+            alike = self._likeness[block][codes[:, None], self.codes[:, :slot, block]]
+            embedded = embedded + prior.relations.read_next(alike, block)
+        return embedded

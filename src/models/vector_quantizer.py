@@ -114,6 +114,31 @@ class SemanticVectorQuantizer(nn.Module):
         with torch.autocast(self.codebook.device.type, enabled=False):
             return self.from_code(self._lookup(codes)).flatten(-2)
 
+    @torch.no_grad()
+    def merge(self, codebook_size: int) -> None:
+        """Merges codes that are alike until each codebook has `codebook_size` of them, which are numbered anew.
+
+        By Ward's method (1963): each time the two codes become one, their mean, whose union adds least to the squared
+        distances of blocks to codes; blocks use codes as they did of late.
+
+        Raises:
+            TypeError, ValueError: not a whole number in 1..K.
+        """
+        require_positive(codebook_size=codebook_size)
+        if codebook_size > self.codebook_size:
+            raise ValueError(
+                f"codebook_size={codebook_size} is more than the {self.codebook_size} codes that there are"
+            )
+        filled = int(self.num_filled) or self.codebook_size  # a model that was never trained has random ones
+        count, codebook = self.ema_count[:, :codebook_size].clone(), self.codebook[:, :codebook_size].clone()
+        for book in range(self.num_codebooks if filled > codebook_size else 0):
+            count[book], codebook[book] = ward(
+                self.ema_count[book, :filled], self.codebook[book, :filled], codebook_size
+            )
+        self.ema_count, self.codebook, self.ema_sum = count, codebook, codebook * count.unsqueeze(-1)
+        self.codebook_size = codebook_size
+        self.num_filled.clamp_(max=codebook_size)
+
     def _rows(self, codes: Tensor) -> Tensor:
         """Where `codes` (..., M) stand when all codebooks are written below each other: in [0, M·K). Whole rows of one
         matrix are read and added to several times faster than entries along a dimension of three."""
@@ -177,6 +202,28 @@ class SemanticVectorQuantizer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"M={self.num_codebooks}, K={self.codebook_size}, C={self.code_dim}, D={self.slot_dim}"
+
+
+def ward(weights: Tensor, points: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Ward's method (1963): each time the two of `points` (K, C) with `weights` (K,) become their mean whose union adds
+    least to the weighted squared distances to means; (number,) and (number, C) of the `number` ≤ K left."""
+    weights, points = weights.double(), points.double()  # sums of very many
+    left = torch.ones_like(weights, dtype=torch.bool)
+    added = (
+        weights[:, None] * weights / (weights[:, None] + weights).clamp(min=1e-30) * torch.cdist(points, points) ** 2
+    )
+    added.fill_diagonal_(torch.inf)
+    for _ in range(len(points) - number):
+        one, other = divmod(int(added.argmin()), len(points))
+        total = weights[one] + weights[other]
+        share = weights[other] / total if total else 0.5
+        points[one] = points[one].lerp(points[other], share)
+        weights[one], left[other] = total, False
+        added[other], added[:, other] = torch.inf, torch.inf
+        union = weights * total / (weights + total).clamp(min=1e-30) * (points - points[one]).square().sum(-1)
+        added[one] = added[:, one] = union.masked_fill(~left, torch.inf)
+        added[one, one] = torch.inf
+    return weights[left].float(), points[left].float()
 
 
 def _by_book(values: Tensor) -> Tensor:

@@ -138,6 +138,18 @@ def validation_metrics(session: Session, pixels: Tensor) -> tuple[dict[str, floa
     return metrics | {"perplexity": float(use.perplexity.mean()), "codes_used": float(use.share.mean())}, counts
 
 
+def merge_codes(session: Session, val_data: SceneDataset) -> None:
+    """Merges codes that are alike as the settings say; afterwards `session.state.best` holds the model that has fewer,
+    with its validation loss."""
+    number = session.config.training.merge_to
+    assert number is not None
+    session.model.merge_codes(number)
+    metrics, _ = validation_metrics(session, val_data.images)
+    before = session.state.best["metrics"][f"{AUTOENCODER}_loss"]
+    session.save_best({f"{AUTOENCODER}_{name}": value for name, value in metrics.items()})
+    session.say(f"{number} codes a codebook are left; validation loss {before:.4g} before, {metrics['loss']:.4g} now")
+
+
 @torch.no_grad()
 def reconstruct(session: Session, pixels: Tensor) -> dict[str, Tensor]:
     """What the model makes of `pixels` (num, 3, H, W) uint8: the outputs of the model and "image", on the CPU."""

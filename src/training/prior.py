@@ -99,12 +99,13 @@ def cache_codes(session: Session, pixels: Tensor, description: str) -> Tensor:
     model, fabric = session.model, session.fabric
     model.eval()
     codes = []
+    many = 8 * session.config.training.batch_size  # without gradients a scene needs far less memory
     with (
         own_randomness(session.config.seed, fabric.device),
         fabric.autocast(),
         progress_bar(description, len(pixels), unit="image", enabled=fabric.is_global_zero) as bar,
     ):
-        for chunk in pixels.split(session.config.training.batch_size):
+        for chunk in pixels.split(many):
             codes.append(model.in_order(model.encode(as_images(chunk, fabric.device))).cpu())
             bar.update(len(chunk))
             if session.stop.number:  # last.pth is from before: there is no training here

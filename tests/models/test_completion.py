@@ -102,8 +102,9 @@ def test_scenes_follow_the_prior_given_what_is_asked_for(prior, case, temperatur
 def test_scenes_of_a_prior_with_relations_follow_it_too(case) -> None:
     """On average over seeds: a single round's particles have common ancestors."""
     prior = make_prior(num_slots=SLOTS, num_codebooks=BLOCKS, codebook_size=CODES, relations=True)
-    assert prior.relation is not None
-    torch.nn.init.normal_(prior.relation, std=0.2)
+    assert prior.relations is not None
+    for weights in (prior.relations.reading, prior.relations.pointing):
+        torch.nn.init.normal_(weights, std=0.2)
     given, wanted = torch.tensor(CASES[case][0], dtype=torch.int64).view(-1, BLOCKS), CASES[case][1]
     holds, chances = holding(given, wanted), probabilities(prior)
     exact = torch.where(holds, chances, 0.0) / chances[holds].sum()

@@ -133,29 +133,27 @@ def test_gradients_come_from_the_past_only() -> None:
 # ---------------------------------------------------------------- relations
 
 
-def test_a_code_says_which_earlier_slots_have_one_like_it() -> None:
-    """What relations add to the embeddings, against its definition, code by code."""
+def test_relations_are_added_to_what_is_read_and_to_what_is_predicted() -> None:
     prior, codes = make_prior(relations=True), random_codes()
-    inputs = []
-    prior.layers[0].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
-    prior(codes)
-    plain = make_prior(relations=True)
-    plain.load_state_dict(prior.state_dict())
-    assert plain.relation is not None and prior.relation is not None and prior.log_strictness is not None
-    torch.nn.init.zeros_(plain.relation)
-    plain.layers[0].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
-    plain(codes)
-    added = (inputs[0] - inputs[1])[:, 1:]  # of the first token nothing comes before
-    for position in range(LENGTH - 1):
-        slot, block = divmod(position, BLOCKS)
-        embeddings = prior.code_embedding[block]
-        pairs = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist").square()
-        expected = torch.zeros(len(codes), 16)
-        for earlier in range(slot):
-            far = pairs[codes[:, slot, block], codes[:, earlier, block]] / pairs.mean()
-            alike = torch.exp(-prior.log_strictness[block].exp() * far)
-            expected += alike[:, None] * prior.relation[block, earlier]
-        torch.testing.assert_close(added[:, position], expected, atol=1e-5, rtol=1e-4)
+    read = []
+    prior.layers[0].register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    states = []
+    prior.norm.register_forward_hook(lambda _, args, out: states.append(out))
+    logits = prior(codes)
+    assert prior.relations is not None
+    embedded = prior.code_embedding[torch.arange(BLOCKS), codes]
+    likeness = prior.relations.likeness(prior.code_embedding, embedded.flatten(0, 1).transpose(0, 1))
+    likeness = likeness.unflatten(1, codes.shape[:2])
+    added = prior.relations.read(likeness, codes).flatten(1, 2)
+    assert added.abs().amax() > 0.1
+    known = torch.cat([prior.begin.expand(len(codes), 1, -1), (embedded.flatten(1, 2) + added)[:, :-1]], dim=1)
+    torch.testing.assert_close(read[0], known + prior.position_embedding)
+    of_blocks = states[0].unflatten(1, (SLOTS, BLOCKS)).flatten(0, 1).transpose(0, 1)
+    pointed = prior.relations.point(of_blocks, likeness).unflatten(1, codes.shape[:2])  # (M, B, N, K)
+    assert pointed.abs().amax() > 1e-3
+    torch.testing.assert_close(
+        logits, (of_blocks @ prior.head).unflatten(1, codes.shape[:2]).movedim(0, 2) + pointed.movedim(0, 2)
+    )
 
 
 def test_a_rule_over_who_is_like_whom_is_learned_with_relations() -> None:

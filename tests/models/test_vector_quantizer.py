@@ -11,10 +11,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from benchmarks.peers import peer_quantizer
-from src.models.vector_quantizer import SemanticVectorQuantizer
+from src.models.vector_quantizer import SemanticVectorQuantizer, ward
 
 BATCH, SLOTS, BLOCKS, CODES, WIDTH = 6, 4, 3, 8, 5
 DIM = BLOCKS * WIDTH
@@ -367,6 +368,66 @@ def test_revival_brings_the_codes_back_when_the_data_jump(revive_below: float) -
 
 
 # ---------------------------------------------------------------- precision
+
+
+# ---------------------------------------------------------------- fewer codes
+
+
+@pytest.mark.parametrize("number", [1, 4, 29, 30])
+def test_merging_equals_scipy_whatever_the_weights(number: int) -> None:
+    """A point of weight 3 is three points in one place."""
+    points, weights = torch.randn(30, 3), torch.randint(1, 4, (30,))
+    heavy, means = ward(weights.float(), points, number)
+    repeated = points.repeat_interleave(weights, dim=0).double().numpy()
+    labels = fcluster(linkage(repeated, "ward"), number, "maxclust")
+    expected = {tuple(np.round([*repeated[labels == label].mean(0), (labels == label).sum()], 4)) for label in labels}
+    found = {tuple(np.round(row, 4)) for row in torch.cat([means, heavy[:, None]], dim=1).double().numpy()}
+    np.testing.assert_allclose(sorted(found), sorted(expected), atol=2e-4)
+
+
+def test_codes_that_are_never_used_go_first() -> None:
+    points = torch.tensor([[0.0], [1.0], [5.0], [9.0]])
+    weights, means = ward(torch.tensor([4.0, 0.0, 4.0, 0.0]), points, 2)
+    assert weights.tolist() == [4, 4] and means.tolist() == [[0], [5]]
+
+
+def test_a_quantizer_goes_on_with_the_codes_that_are_left() -> None:
+    quantizer = make_quantizer()
+    for _ in range(20):
+        quantizer(slots_like_data())
+    whole = copy.deepcopy(quantizer)
+    quantizer.merge(3)
+    slots = slots_like_data(50)
+    found, before = quantizer.eval()(slots), whole.eval()(slots)
+    assert set(found.codes.flatten().tolist()) == {0, 1, 2} and before.codes.max() > 2
+    assert before.commitment < found.commitment < slots.square().mean()
+    torch.testing.assert_close(quantizer.embed(found.codes), found.slots)
+    torch.testing.assert_close(quantizer.ema_count.sum(1), whole.ema_count.sum(1))
+    torch.testing.assert_close(quantizer.codebook, quantizer.ema_sum / quantizer.ema_count.unsqueeze(-1))
+    with pytest.raises(ValueError, match="codes must lie in"):
+        quantizer.embed(before.codes)
+    smaller = make_quantizer(codebook_size=3)
+    smaller.load_state_dict(quantizer.state_dict())
+    assert torch.equal(smaller.eval()(slots).codes, found.codes)
+    quantizer.train()(slots)  # and it learns
+    assert not torch.equal(quantizer.codebook, smaller.codebook)
+
+
+@pytest.mark.parametrize("filled", [0, 2, 5])
+def test_codebooks_that_are_not_full_may_be_merged(filled: int) -> None:
+    quantizer = make_quantizer()
+    if filled:
+        quantizer(torch.randn(1, SLOTS, DIM)[:, :SLOTS])
+        quantizer.num_filled.fill_(filled)
+    quantizer.merge(3)
+    codes = quantizer.eval()(slots_like_data(50)).codes
+    assert codes.unique().tolist() == list(range(min(filled or 3, 3)))
+
+
+@pytest.mark.parametrize("number", [0, CODES + 1, 1.5])
+def test_no_such_number_of_codes_can_be_left(number: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="codebook_size"):
+        make_quantizer().merge(number)
 
 
 def test_float32_under_autocast() -> None:

@@ -22,8 +22,9 @@ from src.training.run import train
 from .tiny import assert_same_weights, in_folder, tiny_config, weights
 
 ROOT = Path(__file__).parents[2]
-# Dropout, revival of dead codes and random initial slots all draw from the generators to restore.
-SETTINGS = ("model.slot_init=random", "training.eval_every=2", "training.checkpoint_every=3")
+# Dropout, revival of dead codes and random initial slots all draw from the generators to restore; the codebooks of the
+# second phase are smaller than those that the settings name.
+SETTINGS = ("model.slot_init=random", "training.eval_every=2", "training.checkpoint_every=3", "training.merge_to=5")
 
 # Kills itself in the middle of step `at` of the phase with `total` steps; all others were finished.
 KILLED = """
@@ -74,6 +75,7 @@ def resume(folder: Path) -> None:
 def assert_same_run(folder: Path, uninterrupted: Path) -> None:
     for name in (LAST, BEST):
         assert_same_weights(weights(folder / "checkpoints" / name), weights(uninterrupted / name))
+    assert SVQ.from_checkpoint(folder / "checkpoints" / BEST).codebook_size == 5
     here, there = (load_checkpoint(path / LAST) for path in (folder / "checkpoints", uninterrupted))
     assert here["metrics"] == there["metrics"]
 

@@ -44,6 +44,7 @@ NEEDED = {
     "model.bottleneck=none": WITHOUT_CODES,
     "model.bottleneck=prototypes": WITHOUT_CODES,
     "model.backbone=paper": PAPER,
+    "experiment=sprites": ("training.merge_to=4",),
 }
 
 
