@@ -22,7 +22,7 @@ from src.evaluation.attribute_training import SHIPPED, attribute_network, file_n
 from src.training.results import commit, hardware, write_json
 from src.utils.precision import autocast, resolve_precision
 
-DATA = ("shapes:black", "shapes:random", "multi_dsprites:black", "sprites:black")
+DATA = ("shapes:black", "shapes:random", "multi_dsprites:black", "sprites:black", "sprites:textured")
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "attribute_networks.json"
 
 
