@@ -180,3 +180,32 @@ def test_a_few_steps_of_training_help(kind: str) -> None:
         optimizer.step()
     assert F.mse_loss(model.eval()(image)["recon"], image) < 0.6 * image.var()
     assert len(model(image)["codes"].unique()) >= 4
+
+
+# ---------------------------------------------------------------- fewer codes
+
+
+@pytest.mark.parametrize("kind", ["svq", "vqvae"])
+def test_a_model_with_merged_codes_is_one_of_so_many(tmp_path: Path, kind: str) -> None:
+    """Its prior, its checkpoint and its pictures know no others."""
+    model, image = make_model(kind, SIZES).train(), images(8)
+    for _ in range(3):
+        model(image)  # fills the codebooks
+    arguments = model.config
+    model.eval().merge_codes(3)
+    assert arguments["codebook_size"] == 8 and model.config["codebook_size"] == model.codebook_size == 3
+    codes = model.encode(image)
+    assert 1 <= codes.max() < 3
+    model.init_prior(embed_dim=8, num_heads=2, num_layers=1)
+    assert model.generate(2).shape == (2, 3, 16, 16)
+    loaded = CodeModel.from_checkpoint(save(tmp_path / "merged.pth", model))
+    assert torch.equal(loaded.encode(image), codes)
+    assert torch.equal(loaded.paint(codes), model.paint(codes))
+    with pytest.raises(RuntimeError, match="merge them before init_prior"):
+        model.merge_codes(2)
+
+
+@pytest.mark.parametrize(("kind", "changes"), [("dvae", {}), ("svq", {"bottleneck": "none"})])
+def test_a_model_without_codebooks_has_nothing_to_merge(kind: str, changes: dict) -> None:
+    with pytest.raises(ValueError, match="this model has no codebooks whose codes could be merged"):
+        make_model(kind, {**SIZES, **changes}).merge_codes(2)
