@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.default_runs import BARS, RESULTS, ROWS, is_there, summarize
+from benchmarks.default_runs import BARS, RESULTS, ROWS, is_there, run_seed, summarize
 from src.configs.launch import compose_config, plain
 
 SERIES = sorted(path.parent.name for path in RESULTS.glob("*/summary.md"))
@@ -48,3 +49,30 @@ def test_a_setting_that_came_later_had_its_default_then(tmp_path: Path, monkeypa
     ):
         with pytest.raises(SystemExit, match=said):
             is_there(3, tmp_path, words)
+
+
+# In place of the training command: what a run leaves and says that took so many seconds before it was stopped and after.
+RUN = """#!{python}
+import json, pathlib
+folder = pathlib.Path("logs/run")
+folder.mkdir(parents=True)
+(folder / "results.json").write_text(json.dumps({{"seconds": {{"total": {seconds}}}}}))
+(folder / "samples.png").write_bytes(b"a picture")
+print("wrote logs/run/results.json\\nwrote logs/run/samples.png")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+@pytest.mark.parametrize("seconds", [0.0, 5000.0])
+def test_a_resumed_seed_took_what_it_took_before_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(RUN.format(python=sys.executable, seconds=seconds))
+    program.chmod(0o755)
+    monkeypatch.setattr("benchmarks.default_runs.PROJECT", tmp_path)
+    monkeypatch.setattr("sys.executable", str(program))
+    run_seed(3, tmp_path / "series", ["data=shapes"])
+    written = json.loads((tmp_path / "series" / "seed_3.json").read_text())
+    assert written["wall_seconds"] == 5000 if seconds else 0 < written["wall_seconds"] < 1000
+    assert (tmp_path / "series" / "seed_3" / "samples.png").read_bytes() == b"a picture"
