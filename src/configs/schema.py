@@ -98,7 +98,7 @@ class ModelConfig:
     implicit: bool
     salience: bool
     inhibition: float = _at_least(0)
-    shade: float = _at_least(0, 1)
+    shading: bool
     vocab_size: int = _at_least(2, 2**16)
     decoder_layers: int = _at_least(1)
     decoder_heads: int = _at_least(1)

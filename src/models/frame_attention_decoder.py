@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_share
 from .position import pixel_centres
 
 WIDE_WAVES, WIDE_REACH = 6, 0.4  # cosines along each side of the wide view, and its half-width at zoom 1
 NEAR_WAVES, NEAR_REACH = 10, 0.45  # the same of the near view; the image goes from -1 to 1
 COLOUR_WAVES = 3  # the coarsest of the wide view, of which colour is made
+SHADE = 0.5  # how much of its colour the shade takes or adds at most
 ZOOM = (0.25, 0.5)  # logarithm of a frame's zoom: its middle and how far it goes, 0.8 to 2.1 times
 HALF_SIZE = 0.3  # of a frame at zoom 1
 DAMPING = 0.9  # of each wave against the one before: coarse first, fine later
@@ -47,10 +47,10 @@ class FrameAttentionDecoder(nn.Module):
     of the scene is the mask. What the slot paints is a colour that changes slowly, c, being the wide view's coarsest
     COLOUR_WAVES² waves, times a shade that may have edges,
 
-        (c(p, n) · colour(n)) · (1 + s · tanh(q(p, n) · shade(n))),
+        (c(p, n) · colour(n)) · (1 + SHADE · tanh(q(p, n) · shade(n))).
 
-    where s is `shade`. With s = 0 masks alone draw edges: colours mean the same for every outline then, but what lies
-    behind an edge has to be painted by the slot it belongs to.
+    Without shading it is one flat colour, and masks alone draw edges. A colour then has the same codes in every outline
+    and wherever its frame lies.
 
     Each part of this has blocks of its own (`blocks_of`): colour, outline (key and shade), size (zoom), and where the
     centre is, across and down. So no two blocks can say the same thing, and a code that is changed changes one part.
@@ -65,10 +65,7 @@ class FrameAttentionDecoder(nn.Module):
         image_size: H = W, pixels.
         channels: of the image.
         num_blocks: M, which divides D. With fewer than 5 some blocks tell several parts.
-        shade: how much of its colour the shade takes or adds at most, in [0, 1); 0: there is none.
-
-    Raises:
-        ValueError: a shade that is not in [0, 1).
+        shading: whether what a slot paints varies across its frame.
     """
 
     pixels: Tensor
@@ -76,19 +73,18 @@ class FrameAttentionDecoder(nn.Module):
     damping: Tensor
 
     def __init__(
-        self, slot_dim: int, hidden_dim: int, image_size: int, channels: int, num_blocks: int = 1, shade: float = 0.5
+        self, slot_dim: int, hidden_dim: int, image_size: int, channels: int, num_blocks: int = 1, shading: bool = True
     ) -> None:
         super().__init__()
-        require_share(shade=shade)
-        self.channels, self.shade = channels, shade
+        self.channels, self.shading = channels, shading
         self.register_buffer("pixels", pixel_centres(image_size), persistent=False)
         self.register_buffer("waves", torch.arange(NEAR_WAVES) * (math.pi / 2), persistent=False)
         self.register_buffer("damping", DAMPING ** torch.arange(NEAR_WAVES), persistent=False)
         width = slot_dim // num_blocks
         self.parts_at = [slice(start * width, stop * width) for start, stop in blocks_of(num_blocks)]
         colour, outline, size, x, y = (part.stop - part.start for part in self.parts_at)
-        self.to_colour = _coefficients(colour, hidden_dim, channels * COLOUR_WAVES**2)
-        drawn = 2 if shade else 1  # the shade, and the key
+        self.to_colour = _coefficients(colour, hidden_dim, channels * COLOUR_WAVES**2 if shading else channels)
+        drawn = 2 if shading else 1  # the shade, and the key
         self.to_outline = _coefficients(outline, hidden_dim, drawn * (WIDE_WAVES**2 + NEAR_WAVES**2))
         self.to_zoom, self.to_x, self.to_y = nn.Linear(size, 1), nn.Linear(x, 1), nn.Linear(y, 1)
 
@@ -105,12 +101,12 @@ class FrameAttentionDecoder(nn.Module):
         with torch.autocast(slots.device.type, enabled=False):  # positions need float32
             x, y = self.places(slots.float())
             wide_x, wide_y = self.wide_view(x), self.wide_view(y)
-            colour = _paint(colour, wide_x[..., :COLOUR_WAVES], wide_y[..., :COLOUR_WAVES])
             outline = _paint(wide, wide_x, wide_y) + _paint(near, self.near_view(x), self.near_view(y))
-            if self.shade:
-                shade, outline = outline.split(1, dim=2)
-                colour = colour * (1 + self.shade * torch.tanh(shade))
-            return colour, outline
+            if not self.shading:
+                return colour.unsqueeze(-1).expand(-1, -1, -1, *outline.shape[-2:]), outline
+            shade, logits = outline.split(1, dim=2)
+            colour = _paint(colour, wide_x[..., :COLOUR_WAVES], wide_y[..., :COLOUR_WAVES])
+            return colour * (1 + SHADE * torch.tanh(shade)), logits
 
     def frames(self, slots: Tensor) -> Tensor:
         """`slots` (B, N, D) → centre (x, y) and half the size of each slot's frame, (B, N, 3); the image goes from -1

@@ -182,7 +182,7 @@ def _arguments(
         "implicit": False,
         "salience": False,
         "inhibition": 0.0,
-        "shade": 0.0,
+        "shading": False,
         "vocab_size": vocab_size,
         "decoder_layers": _count(state, "image_decoder.tf.blocks."),
         "decoder_heads": int(told.get("num_decoder_heads", UNTOLD["num_decoder_heads"])),

@@ -41,7 +41,7 @@ class SVQDecoder(nn.Module):
         decoder: "cross_attention" (see `FrameAttentionDecoder`; with a `Sketcher` beside it), "cnn" (spatial
             broadcast, Watters et al. 2019) or "transformer" (see `TokenDecoder`).
         num_blocks: M; the "cross_attention" and the "transformer" decoder read slots block by block.
-        shade: of the "cross_attention" decoder, see `FrameAttentionDecoder`.
+        shading: of the "cross_attention" decoder, see `FrameAttentionDecoder`.
         embed_dim, vocab_size, num_layers, num_heads, dropout: of the "transformer" decoder.
     """
 
@@ -54,7 +54,7 @@ class SVQDecoder(nn.Module):
         out_channels: int,
         decoder: str = "cross_attention",
         num_blocks: int = 1,
-        shade: float = 0.5,
+        shading: bool = True,
         embed_dim: int = 64,
         vocab_size: int = 4096,
         num_layers: int = 8,
@@ -82,7 +82,9 @@ class SVQDecoder(nn.Module):
         self.paints = True
         self.sketcher: Sketcher | None = None
         if decoder == "cross_attention":
-            self.decoder = FrameAttentionDecoder(slot_dim, 8 * hidden_dim, image_size, out_channels, num_blocks, shade)
+            self.decoder = FrameAttentionDecoder(
+                slot_dim, 8 * hidden_dim, image_size, out_channels, num_blocks, shading
+            )
             self.sketcher = Sketcher(slot_dim, hidden_dim, image_size, out_channels)
         elif decoder == "cnn":
             self.decoder = SpatialBroadcastDecoder(slot_dim, hidden_dim, image_size, out_channels)

@@ -54,7 +54,7 @@ class SVQ(CodeModel):
         backbone, feature_dim, slot_mlp_dim: see `SlotAttentionEncoder`; `feature_dim` is also the width of the
             "transformer" decoder.
         implicit, salience, inhibition: see `SlotAttention`.
-        shade: of the "cross_attention" decoder, see `FrameAttentionDecoder`.
+        shading: of the "cross_attention" decoder, see `FrameAttentionDecoder`.
         vocab_size, decoder_layers, decoder_heads, decoder_dropout: of the "transformer" decoder, see `TokenDecoder`.
     """
 
@@ -95,7 +95,7 @@ class SVQ(CodeModel):
         implicit: bool = True,
         salience: bool = True,
         inhibition: float = 3.0,
-        shade: float = 0.5,
+        shading: bool = True,
         vocab_size: int = 4096,
         decoder_layers: int = 8,
         decoder_heads: int = 4,
@@ -152,7 +152,7 @@ class SVQ(CodeModel):
             in_channels,
             decoder,
             num_codebooks,
-            shade,
+            shading,
             feature_dim or hidden_dim,
             vocab_size,
             decoder_layers,

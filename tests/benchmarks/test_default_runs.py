@@ -51,7 +51,7 @@ def test_a_setting_that_came_later_had_its_default_then(tmp_path: Path, monkeypa
             is_there(3, tmp_path, words)
 
 
-# In place of the training command: what a run leaves and says that took so many seconds before it was stopped and after.
+# In place of the training command: what a run leaves and says that took so many seconds, those before a stop included.
 RUN = """#!{python}
 import json, pathlib
 folder = pathlib.Path("logs/run")

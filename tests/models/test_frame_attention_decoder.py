@@ -14,6 +14,7 @@ from src.models.frame_attention_decoder import (
     HALF_SIZE,
     NEAR_REACH,
     NEAR_WAVES,
+    SHADE,
     WIDE_REACH,
     WIDE_WAVES,
     ZOOM,
@@ -24,10 +25,10 @@ from src.models.frame_attention_decoder import (
 BATCH, SLOTS, DIM, SIZE = 2, 3, 10, 16
 
 
-@pytest.fixture(params=[(5, 0.5), (2, 0.3), (5, 0.0)], ids=["five_blocks", "two_blocks", "no_shade"])
+@pytest.fixture(params=[(5, True), (2, True), (5, False)], ids=["five_blocks", "two_blocks", "flat"])
 def decoder(request: pytest.FixtureRequest) -> FrameAttentionDecoder:
-    num_blocks, shade = request.param
-    return FrameAttentionDecoder(DIM, 12, SIZE, channels=2, num_blocks=num_blocks, shade=shade)
+    num_blocks, shading = request.param
+    return FrameAttentionDecoder(DIM, 12, SIZE, channels=2, num_blocks=num_blocks, shading=shading)
 
 
 def test_equals_its_formula_pixel_by_pixel(decoder: FrameAttentionDecoder) -> None:
@@ -44,7 +45,7 @@ def test_equals_its_formula_pixel_by_pixel(decoder: FrameAttentionDecoder) -> No
         place_x = ((column + 0.5) * 2 / SIZE - 1 - x) * HALF_SIZE / half_size
         place_y = ((row + 0.5) * 2 / SIZE - 1 - y) * HALF_SIZE / half_size
         colour = colours[scene, slot].reshape(2, -1)
-        *shade, key = outlines[scene, slot].reshape(2 if decoder.shade else 1, -1)
+        *shade, key = outlines[scene, slot].reshape(2 if decoder.shading else 1, -1)
         wide, near = np.zeros((WIDE_WAVES, WIDE_WAVES)), np.zeros((NEAR_WAVES, NEAR_WAVES))
         u, v = math.tanh(place_y / WIDE_REACH), math.tanh(place_x / WIDE_REACH)
         for i in range(WIDE_WAVES):
@@ -60,15 +61,10 @@ def test_equals_its_formula_pixel_by_pixel(decoder: FrameAttentionDecoder) -> No
                     near[i, j] = DAMPING ** (i + j) * window * wave
         query = np.concatenate([wide.ravel(), near.ravel()])
         coarse = wide[:COLOUR_WAVES, :COLOUR_WAVES].ravel()
-        factor = 1 + decoder.shade * np.tanh(shade[0] @ query) if shade else 1
-        expected = [*(colour @ coarse * factor), key @ query]
+        flat = colour[:, 0]
+        varied = [each @ coarse * (1 + SHADE * np.tanh(one @ query)) for one in shade for each in colour]
+        expected = [*(varied if decoder.shading else flat), key @ query]
         np.testing.assert_allclose(painted[scene, slot, :, row, column], expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("shade", [-0.1, 1.0])
-def test_a_shade_that_is_no_share_is_refused(shade: float) -> None:
-    with pytest.raises(ValueError, match=rf"shade must lie in \[0, 1\), got {shade}"):
-        FrameAttentionDecoder(DIM, 12, SIZE, channels=2, shade=shade)
 
 
 @pytest.mark.parametrize("num_blocks", range(1, 17))
