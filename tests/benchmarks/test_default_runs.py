@@ -74,5 +74,5 @@ def test_a_resumed_seed_took_what_it_took_before_as_well(
     monkeypatch.setattr("sys.executable", str(program))
     run_seed(3, tmp_path / "series", ["data=shapes"])
     written = json.loads((tmp_path / "series" / "seed_3.json").read_text())
-    assert written["wall_seconds"] == 5000 if seconds else 0 < written["wall_seconds"] < 1000
+    assert written["wall_seconds"] == 5000 if seconds else written["wall_seconds"] < 1000
     assert (tmp_path / "series" / "seed_3" / "samples.png").read_bytes() == b"a picture"
