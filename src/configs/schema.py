@@ -391,8 +391,8 @@ def check_together(config: TrainConfig) -> None:
             )
         if training.merge_to > model.codebook_size:
             raise ConfigError(
-                f"training.merge_to={training.merge_to} exceeds model.codebook_size={model.codebook_size}; merging "
-                "leaves fewer codes"
+                f"training.merge_to={training.merge_to} exceeds model.codebook_size={model.codebook_size}; give at "
+                "most so many, or null to merge none"
             )
     if training.quantize_from > training.quantize_by:
         raise ConfigError(
