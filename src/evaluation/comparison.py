@@ -10,6 +10,7 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from .paired import SEEDS_FOR_P, paired_difference
@@ -32,6 +33,11 @@ class Measure:
         """The label, and which way is better."""
         words = {True: " (higher is better)", False: " (lower is better)", None: ""}
         return self.label + words[self.higher_is_better]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between what it lies: a share between none and all."""
+        return (0.0, self.factor) if self.label.endswith("%") else (-inf, inf)
 
     def of(self, value: float | None) -> float | None:
         """A number of the scores in the unit that is shown."""

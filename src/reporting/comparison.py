@@ -6,6 +6,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Any
 
 from scipy import stats
@@ -221,7 +222,7 @@ def _compared(runs: Mapping[str, Mapping[Any, Results]], measure: Measure) -> di
     found = {}
     for name, own in values.items():
         compared = compare(list(own.values()), [first.get(seed) for seed in own])
-        low, high = interval_of_mean([value for value in own.values() if value is not None])
+        low, high = interval_of_mean([value for value in own.values() if value is not None], measure.limits)
         found[name] = {
             "values": {str(seed): value for seed, value in own.items()},
             "mean": compared["mean"],
@@ -233,13 +234,16 @@ def _compared(runs: Mapping[str, Mapping[Any, Results]], measure: Measure) -> di
     return found
 
 
-def interval_of_mean(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """95 % interval of the mean over seeds, by Student's t; None for fewer than two."""
+def interval_of_mean(
+    values: Sequence[float], limits: tuple[float, float] = (-inf, inf)
+) -> tuple[float | None, float | None]:
+    """95 % interval of the mean over seeds, by Student's t, cut at the `limits` of what is measured; None for fewer
+    than two."""
     if len(values) < 2:
         return None, None
     mean, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
     reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean - reach, mean + reach
+    return max(mean - reach, limits[0]), min(mean + reach, limits[1])
 
 
 def _known(runs: Mapping[str, Mapping[Any, Results]], measure: Measure) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
+from src.evaluation.comparison import Measure
 from src.reporting.comparison import compare_reports, group_names, grouped, interval_of_mean
 from src.reporting.html_page import as_html
 from src.reporting.markdown import as_markdown
@@ -84,6 +86,11 @@ def test_seeds_of_one_setting_get_a_column_each() -> None:
     assert "| FG-ARI | 0.900 | 0.940 | 0.920 ± 0.028 | 0.666–1.174 |" in text
     assert list(content["groups"]) == ["full"] and "Differences" not in text
     assert interval_of_mean([1.0]) == (None, None)
+    assert interval_of_mean([88.0, 100.0], Measure("right, %", ("right",), 100).limits) == (
+        pytest.approx(17.76, abs=0.01),
+        100.0,
+    )
+    assert Measure("R²", ("r2",)).limits == (-math.inf, math.inf)
     assert interval_of_mean([0.90, 0.94]) == pytest.approx((0.92 - 12.7062 * 0.02, 0.92 + 12.7062 * 0.02), abs=1e-4)
 
 
