@@ -308,7 +308,7 @@ def test_no_default_is_written_into_the_schema():
         ("model.image_size=32", "model.image_size=32 but data.image_size=16; set data.image_size alone"),
         ("model.in_channels=1", "model.in_channels=1 but the pictures of shapes have 3 channels"),
         ("training.quantize_from=5", "training.quantize_from=5 must not exceed training.quantize_by=3"),
-        ("training.merge_to=9", "training.merge_to=9 exceeds model.codebook_size=8"),
+        ("training.merge_to=0", "training.merge_to=0 is out of range; it must be at least 1"),
         ("training.batch_size=100", "training.batch_size=100 exceeds data.num_train=24"),
         ("training.prior.batch_size=100", "training.prior.batch_size=100 exceeds data.num_train=24"),
         ("training.devices=3", "training.batch_size=4 is no multiple of training.devices=3 times training.num_nodes=1"),
@@ -333,12 +333,6 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(override, said):
         tiny_config(override)
     assert said in str(error.value)
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("words", ["experiment=dvae", "experiment=slot_attention"])
-def test_codes_are_merged_only_where_there_are_codebooks(words):
-    with pytest.raises(ConfigError, match="training.merge_to=4 but this model has no codebooks"):
-        tiny_config(words, *NEEDED.get(words, ()), "training.merge_to=4")
 
 
 @pytest.mark.parametrize(

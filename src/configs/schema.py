@@ -383,17 +383,6 @@ def check_together(config: TrainConfig) -> None:
         raise ConfigError(
             f"model.bottleneck={model.bottleneck} leaves no codes for a prior to learn; set training.prior.steps=0"
         )
-    if training.merge_to is not None:
-        if model.kind == "dvae" or (model.kind == "svq" and model.bottleneck != "codes"):
-            raise ConfigError(
-                f"training.merge_to={training.merge_to} but this model has no codebooks whose codes could be merged; "
-                "set training.merge_to=null"
-            )
-        if training.merge_to > model.codebook_size:
-            raise ConfigError(
-                f"training.merge_to={training.merge_to} exceeds model.codebook_size={model.codebook_size}; give at "
-                "most so many, or null to merge none"
-            )
     if training.quantize_from > training.quantize_by:
         raise ConfigError(
             f"training.quantize_from={training.quantize_from} must not exceed "

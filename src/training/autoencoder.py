@@ -138,11 +138,17 @@ def validation_metrics(session: Session, pixels: Tensor) -> tuple[dict[str, floa
     return metrics | {"perplexity": float(use.perplexity.mean()), "codes_used": float(use.share.mean())}, counts
 
 
-def merge_codes(session: Session, val_data: SceneDataset) -> None:
-    """Merges codes that are alike as the settings say; afterwards `session.state.best` holds the model that has fewer,
-    with its validation loss."""
-    number = session.config.training.merge_to
-    assert number is not None
+def merged_size(model: CodeModel, settings: TrainingConfig) -> int | None:
+    """How many codes a codebook is to have after the phase; None where it has no more of them anyway."""
+    number = settings.merge_to
+    if number is None or model.codebook is None or model.codebook_size <= number:
+        return None
+    return number
+
+
+def merge_codes(session: Session, number: int, val_data: SceneDataset) -> None:
+    """Merges codes that are alike until `number` of a codebook are left; afterwards `session.state.best` holds the
+    model that has fewer, with its validation loss."""
     session.model.merge_codes(number)
     metrics, _ = validation_metrics(session, val_data.images)
     before = session.state.best["metrics"][f"{AUTOENCODER}_loss"]

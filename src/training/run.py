@@ -14,7 +14,7 @@ from ..data.base import SceneDataset
 from ..models.catalogue import arguments_of
 from ..models.svq_model import SVQ
 from ..utils.whole_files import remove_drafts
-from .autoencoder import merge_codes, train_autoencoder
+from .autoencoder import merge_codes, merged_size, train_autoencoder
 from .board import Board
 from .build import check_sizes, make_model, make_split, prepare
 from .checkpoint import (
@@ -66,8 +66,8 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         _announce(session, resumed is not None)
         if resumed:
             if state.phase != AUTOENCODER:
-                if config.training.merge_to:
-                    model.merge_codes(config.training.merge_to)  # the weights that come next are of so many
+                if number := merged_size(model, config.training):
+                    model.merge_codes(number)  # the weights that come next are of so many
                 if config.training.prior.steps:
                     add_prior(session)
             try:
@@ -92,8 +92,8 @@ def run_phases(session: Session, train_data: SceneDataset, val_data: SceneDatase
     if state.phase == AUTOENCODER:
         train_autoencoder(session, train_data, val_data)
         session.load_best()
-        if session.config.training.merge_to:
-            merge_codes(session, val_data)
+        if number := merged_size(session.model, session.config.training):
+            merge_codes(session, number, val_data)
         if session.config.training.prior.steps:
             add_prior(session)
             state.start_phase(PRIOR)

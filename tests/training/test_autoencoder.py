@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from src.models.svq_model import SVQ
-from src.training.autoencoder import parameter_groups
+from src.training.autoencoder import merged_size, parameter_groups
 from src.training.build import make_model
 from src.training.loop import set_learning_rates
 
@@ -43,3 +43,25 @@ def test_every_weight_is_in_one_group_and_the_dvae_keeps_its_rate(with_dvae: boo
     assert set_learning_rates(phase, 4) == pytest.approx(0.0005)
     found = [group["lr"] for group in optimizer.param_groups]
     assert found == pytest.approx([0.0005, 0.15, 0.2] if with_dvae else [0.0005, 0.15])
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["training.merge_to=3"], 3),
+        (["training.merge_to=8"], None),  # there are no more of them
+        (["training.merge_to=9"], None),
+        (["training.merge_to=null"], None),
+        (["model.kind=vqvae", "training.merge_to=3"], 3),
+        (["model.kind=dvae", "training.merge_to=3"], None),  # codes that have no vectors
+        (["model.bottleneck=prototypes", "training.prior.steps=0", "training.merge_to=3"], None),
+        (["model.bottleneck=none", "training.prior.steps=0", "training.merge_to=3"], None),
+    ],
+)
+def test_codes_are_merged_where_a_codebook_has_more(words: list[str], left: int | None) -> None:
+    config = tiny_config(*words)
+    model = make_model(config.model)
+    assert merged_size(model, config.training) == left
+    if left is not None:
+        model.merge_codes(left)
+        assert model.codebook is not None and model.codebook.shape[1] == model.codebook_size == left

@@ -44,7 +44,6 @@ NEEDED = {
     "model.bottleneck=none": WITHOUT_CODES,
     "model.bottleneck=prototypes": WITHOUT_CODES,
     "model.backbone=paper": PAPER,
-    "experiment=sprites": ("training.merge_to=4",),
 }
 
 
