@@ -351,7 +351,10 @@ def test_a_value_that_the_data_set_lacks_is_found_before_training(overrides, sai
 
 MISTAKES = {
     "train training.learnin_rate=1": "learnin_rate is not a setting; did you mean training.learning_rate?",
-    "train model.num_slots=many": "model.num_slots: Value 'many' of type 'str' could not be converted",
+    "train model.num_slots=many": "model.num_slots=many cannot be used; give a whole number",
+    "train training.merge_to=1.5": "training.merge_to=1.5 cannot be used; give a whole number",
+    "train training.learning_rate=fast": "training.learning_rate=fast cannot be used; give a number",
+    "train model.shading=banana": "model.shading=banana cannot be used; give true or false",
     "train training.steps=null": "training.steps: null is not allowed here",
     "train model=huge": "Could not find 'model/huge' Available options in 'model': base",
     "train experiment=nothing": "Available options in 'experiment': clevr_like_easy default",

@@ -53,6 +53,9 @@ NO_SLURM = (
     "same jobs on this machine with hydra/launcher=submitit_local"
 )
 
+# what OmegaConf calls the kinds of values
+KINDS = {"bool": "true or false", "integer": "a whole number", "float": "a number"}
+
 # what mistakes in settings and their files raise: wrong names and values, files that are no YAML or no text
 OF_SETTINGS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)
 
@@ -274,6 +277,8 @@ def _explain_value(cause: OmegaConfBaseException) -> str:
         return f"{key} is not a setting here; {NOT_PRIMARY}"
     if reason.endswith("is not Optional"):
         return f"{key}: null is not allowed here"
+    if wrong := re.match(r"Value '(.*)' (?:of type .* could not be converted to|is not a valid) (\w+)", reason):
+        return f"{key}={wrong[1]} cannot be used; give {KINDS.get(wrong[2].lower(), wrong[2])}"
     return f"{key}: {reason}" if key and key not in reason else reason
 
 

@@ -22,6 +22,13 @@ def require_number(name: str, value: float, expected: str) -> None:
         raise TypeError(f"{name} must be {expected}, got {value!r}")
 
 
+def require_flag(**flags: bool) -> None:
+    """Raises TypeError naming the first argument that is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
 def require_temperature(temperature: float) -> None:
     """Raises TypeError or ValueError unless `temperature` is a number greater than 0."""
     require_number("temperature", temperature, "a number greater than 0")

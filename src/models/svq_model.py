@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import require_choice, require_divisible, require_multiple, require_positive, require_weight
+from .checks import require_choice, require_divisible, require_flag, require_multiple, require_positive, require_weight
 from .code_model import CodeModel
 from .prototype_memory import PrototypeMemory
 from .sketcher import PATCH
@@ -115,6 +115,7 @@ class SVQ(CodeModel):
             require_positive(image_size=image_size)
             require_multiple("image_size", image_size, PATCH)
         require_choice("bottleneck", bottleneck, BOTTLENECKS)
+        require_flag(implicit=implicit, salience=salience, shading=shading)
         if num_starts > 1 and decoder == "transformer":
             raise ValueError(
                 f"num_starts={num_starts} with decoder='transformer', which takes too long to paint every start: "

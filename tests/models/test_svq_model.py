@@ -575,6 +575,8 @@ def test_other_wrong_arguments() -> None:
     for decoder in ("cross_attention", "cnn"):  # 68 would do for the backbone alone
         with pytest.raises(ValueError, match="image_size=66 is not a multiple of 8: choose image_size=64 or 72$"):
             make_model(image_size=66, decoder=decoder)
+    with pytest.raises(TypeError, match="^shading must be True or False, got 'banana'$"):
+        make_model(shading="banana")
     with pytest.raises(ValueError, match="unknown decoder 'mlp': choose one of cross_attention, cnn"):
         make_model(decoder="mlp")
     with pytest.raises(ValueError, match="unknown slot_init 'fixed': choose one of random, learned"):

@@ -11,11 +11,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from benchmarks.peers import peer_quantizer
-from src.models.vector_quantizer import SemanticVectorQuantizer, ward
+from src.models.vector_quantizer import SemanticVectorQuantizer
 
 BATCH, SLOTS, BLOCKS, CODES, WIDTH = 6, 4, 3, 8, 5
 DIM = BLOCKS * WIDTH
@@ -367,28 +366,7 @@ def test_revival_brings_the_codes_back_when_the_data_jump(revive_below: float) -
     assert used == [CODES] * BLOCKS if revive_below else max(used) < CODES
 
 
-# ---------------------------------------------------------------- precision
-
-
 # ---------------------------------------------------------------- fewer codes
-
-
-@pytest.mark.parametrize("number", [1, 4, 29, 30])
-def test_merging_equals_scipy_whatever_the_weights(number: int) -> None:
-    """A point of weight 3 is three points in one place."""
-    points, weights = torch.randn(30, 3), torch.randint(1, 4, (30,))
-    heavy, means = ward(weights.float(), points, number)
-    repeated = points.repeat_interleave(weights, dim=0).double().numpy()
-    labels = fcluster(linkage(repeated, "ward"), number, "maxclust")
-    expected = {tuple(np.round([*repeated[labels == label].mean(0), (labels == label).sum()], 4)) for label in labels}
-    found = {tuple(np.round(row, 4)) for row in torch.cat([means, heavy[:, None]], dim=1).double().numpy()}
-    np.testing.assert_allclose(sorted(found), sorted(expected), atol=2e-4)
-
-
-def test_codes_that_are_never_used_go_first() -> None:
-    points = torch.tensor([[0.0], [1.0], [5.0], [9.0]])
-    weights, means = ward(torch.tensor([4.0, 0.0, 4.0, 0.0]), points, 2)
-    assert weights.tolist() == [4, 4] and means.tolist() == [[0], [5]]
 
 
 def test_a_quantizer_goes_on_with_the_codes_that_are_left() -> None:
@@ -428,6 +406,9 @@ def test_codebooks_that_are_not_full_may_be_merged(filled: int) -> None:
 def test_no_such_number_of_codes_can_be_left(number: object) -> None:
     with pytest.raises((TypeError, ValueError), match="codebook_size"):
         make_quantizer().merge(number)
+
+
+# ---------------------------------------------------------------- precision
 
 
 def test_float32_under_autocast() -> None:
