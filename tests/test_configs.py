@@ -394,15 +394,17 @@ for number, line in enumerate(sys.argv[1:]):
             runpy.run_module(f"src.{module}", run_name="__main__", alter_sys=True)
         except SystemExit as stop:
             code = stop.code
-    endings[line] = code, errors.getvalue(), os.listdir()
+    folders = os.listdir("logs") if os.path.isdir("logs") else []
+    endings[line] = code, errors.getvalue(), os.listdir(), folders
     os.chdir("..")
 print(json.dumps(endings))
 """
 
 
 @pytest.fixture(scope="module")
-def endings(tmp_path_factory) -> dict[str, tuple[int, str, list[str]]]:
-    """Of each of the MISTAKES and OUTPUTS the exit code, what stderr says, and what lies in the folder afterwards."""
+def endings(tmp_path_factory) -> dict[str, tuple[int, str, list[str], list[str]]]:
+    """Of each of the MISTAKES and OUTPUTS the exit code, what stderr says, and what lies in the folder and in its logs/
+    afterwards."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-c", COMMANDS, *MISTAKES, *OUTPUTS]
     folder = tmp_path_factory.mktemp("mistakes")
@@ -413,10 +415,10 @@ def endings(tmp_path_factory) -> dict[str, tuple[int, str, list[str]]]:
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_on_the_command_line_is_one_line_and_code_2(endings, line):
-    code, errors, left = endings[line]
+    code, errors, left, folders = endings[line]
     assert code == 2 and MISTAKES[line] in errors
     assert errors.count("\n") == 1 and errors.startswith("error: ")
-    assert not line.startswith("render") or left == ["file"]
+    assert set(left) <= {"file", "logs"} and not folders  # of runs that were none
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -429,7 +431,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 @pytest.mark.parametrize("line", OUTPUTS)
 def test_an_output_that_cannot_be_made_is_one_line_and_code_2(endings, line):
     pytest.importorskip("mitsuba")
-    code, errors, _ = endings[line]
+    code, errors, *_ = endings[line]
     assert code == 2 and re.match(f"error: {OUTPUTS[line]}", errors), errors
     assert errors.count("\n") == 1
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 a setting or an argument cannot be used, 130 int
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import functools
@@ -111,7 +112,10 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
             except (CommandError, OSError) as error:
                 if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise  # in a multirun Hydra ends the other jobs first
-                _stop(as_command_error(error, config))
+                refused = as_command_error(error, config)
+                if isinstance(refused, ConfigError):
+                    _remove_if_empty(Path(HydraConfig.get().runtime.output_dir))
+                _stop(refused)
 
         @functools.wraps(main)
         def entry() -> None:
@@ -328,6 +332,21 @@ def _refuse_odd(words: Sequence[str]) -> None:
         names = value if isinstance(value, list) else [value]
         if not isinstance(value, dict) and not all(isinstance(name, str) for name in names):
             raise ConfigError(f"{word} names no file of settings; give such as data=shapes")
+
+
+def _remove_if_empty(run_dir: Path) -> None:
+    """Removes the folder of a run that was refused, <log_dir>/<name>/<time>, and <name>, unless something else is in
+    them than what Hydra put there."""
+    hydras = [path for path in run_dir.glob("*.log") if not path.stat().st_size]
+    hydras += [run_dir / ".hydra" / f"{name}.yaml" for name in ("config", "hydra", "overrides")]
+    here = Path.cwd().is_relative_to(run_dir.parent)  # hydra.run.dir may lead anywhere
+    if not here and {path for path in run_dir.rglob("*") if not path.is_dir()} <= set(hydras):
+        with contextlib.suppress(OSError):  # the first that something else is in, or that is open elsewhere
+            for path in hydras:
+                path.unlink(missing_ok=True)
+            for folder in (run_dir / ".hydra", run_dir, run_dir.parent):
+                if folder.exists():
+                    folder.rmdir()
 
 
 def _stop(error: CommandError) -> Any:

@@ -17,6 +17,7 @@ from ..configs.errors import CommandError, ConfigError, as_config_error
 from ..configs.schema import ExportConfig
 from ..models.code_model import CodeModel
 from ..models.graphs import DecoderGraph, EncoderGraph, Graph
+from ..utils.progress import progress_bar
 from .build import open_known
 from .results import write_json
 
@@ -56,17 +57,23 @@ def write_graphs(config: ExportConfig) -> list[Path]:
         codes = torch.cat([model.encode(batch) for batch in pictures.split(BATCH)])
     inputs = {"encoder": pictures, "decoder": codes}
     paths, entries = [], {}
-    for name, graph in graphs.items():
-        with torch.no_grad(), _quiet():
-            twice = inputs[name][[0, 0]]  # a batch of one would be taken for a constant
-            program = torch.export.export(graph, (twice,), dynamic_shapes=({0: Dim("batch", min=1)},))
-            program = program.run_decompositions({})  # without blocks of autocast, which .pt2 files do not keep
-        for kind in formats:
-            path = folder / f"{name}.{kind}"
-            run = _write(program, graph, path)
-            entries[path.name] = {"bytes": path.stat().st_size, **compare(graph, run, inputs[name])}
-            paths.append(path)
-            print(_line(path.name, entries[path.name]), flush=True)
+    with progress_bar("exporting", len(graphs) * (1 + len(formats)), unit="graph") as bar:
+        for name, graph in graphs.items():
+            bar.set_description(f"tracing the {name}")
+            with torch.no_grad(), _quiet():
+                twice = inputs[name][[0, 0]]  # a batch of one would be taken for a constant
+                program = torch.export.export(graph, (twice,), dynamic_shapes=({0: Dim("batch", min=1)},))
+                program = program.run_decompositions({})  # without blocks of autocast, which .pt2 files do not keep
+            bar.update()
+            for kind in formats:
+                path = folder / f"{name}.{kind}"
+                bar.set_description(f"writing and checking {path.name}")
+                run = _write(program, graph, path)
+                entries[path.name] = {"bytes": path.stat().st_size, **compare(graph, run, inputs[name])}
+                paths.append(path)
+                bar.update()
+    for name, entry in entries.items():
+        print(_line(name, entry), flush=True)
     content = {"checkpoint": config.checkpoint, "pictures": source, "torch": torch.__version__, "files": entries}
     paths.append(write_json(folder / "export.json", content))
     for name, entry in entries.items():
