@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -26,12 +25,12 @@ def slot_sheet(picture: Tensor, parts: Tensor, title: str = "What each slot hold
 def completions_grid(
     scenes: Tensor, given: Tensor, completed: Tensor, title: str = "Scenes completed by the prior", *, dpi: int = 150
 ) -> Figure:
-    """One row a scene: the scene (B, C, H, W), what is given of it (B, C, H, W), its completions (B, A, C, H, W)."""
-    whole, kept = unit_pixels("scenes", scenes), unit_pixels("given", given)
-    others = unit_pixels("completed", completed.flatten(0, 1)).reshape(*completed.shape[:2], *whole.shape[1:])
-    across = [np.stack([whole[row], kept[row], *others[row]]) for row in range(len(whole))]
-    words = f"{title}: the scene, what is given of it, {completed.shape[1]} completions"
-    return picture_grid(across, dpi, words)
+    """One column a scene. Rows: the scene (B, C, H, W), what is given of it (B, C, H, W), its completions
+    (B, A, C, H, W)."""
+    rows = [unit_pixels("scenes", scenes), unit_pixels("given", given)]
+    rows += [unit_pixels("completed", completed[:, number]) for number in range(completed.shape[1])]
+    labels = ["scene", "given", *(f"completion {number + 1}" for number in range(completed.shape[1]))]
+    return picture_grid(rows, dpi, title, row_labels=labels)
 
 
 @style.context(STYLE)
