@@ -22,6 +22,7 @@ from src.utils.precision import resolve_precision
 
 from .measurement import Measurement, measure
 from .memory import peak_memory
+from .timing import count_flop
 
 FEW_IMAGES = ("data.num_train=256", "data.num_val=8", "device=cpu")  # a step costs the same for any number of them
 
@@ -105,6 +106,22 @@ def measure_step(
             precision=training.precision,
             images=training.batch_size,
             peak_memory=peak_memory(f"{__name__}:{make_steps.__name__}", name, *settings),
+        )
+
+
+def measure_compiled(rounds: int) -> Measurement:
+    """A step of the default autoencoder compiled by torch.compile, against the same as it is."""
+    compiled, eager = start(AUTOENCODER, "training.compile=true"), start(AUTOENCODER)
+    with reproducible():
+        for _ in range(3):
+            compiled.step()  # which compiles
+        return measure(
+            compiled.step,
+            rounds,
+            peer=eager.step,
+            precision=compiled.precision,
+            images=compiled.batch_size,
+            work=count_flop(eager.step),  # what is compiled cannot be counted
         )
 
 

@@ -35,13 +35,14 @@ def train_autoencoder(session: Session, train_data: SceneDataset, val_data: Scen
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=fused_adam(fabric.device))
     model, optimizer = fabric.setup(whole, optimizer)
     model.mark_forward_method("compute_loss")
+    forward = torch.compile(model) if settings.compile else model  # of steps alone; all else needs few calls
     if session.state.optimizer:
         optimizer.load_state_dict(session.state.optimizer)
 
     def loss(pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         set_ramps(whole, settings, session.state.step)
         images = as_images(pixels, fabric.device)
-        return model.compute_loss(images, model(images), settings.recon_loss_weight, settings.commitment_loss_weight)
+        return model.compute_loss(images, forward(images), settings.recon_loss_weight, settings.commitment_loss_weight)
 
     def validate() -> dict[str, float]:
         metrics, counts = validation_metrics(session, val_data.images)

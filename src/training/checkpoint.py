@@ -22,7 +22,7 @@ AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation",
 # Settings that may differ when a run goes on: they change what is shown or where, not what is learned.
 FREE = (
     *("name", "log_dir", "checkpoint_dir", "objective", "device", "evaluation", "visualization", "ablation"),
-    *("data.num_test", "data.num_workers", "data.cache_dir", "training.resume"),
+    *("data.num_test", "data.num_workers", "data.cache_dir", "training.resume", "training.compile"),
     *("training.log_every", "training.image_every", "training.checkpoint_every"),
 )
 

@@ -167,6 +167,17 @@ def reproducible() -> Iterator[None]:
         settings.fill_uninitialized_memory = filled
 
 
+def require_compiler(device: torch.device) -> None:
+    """Raises ConfigError unless torch.compile works on `device`."""
+    try:
+        torch.compile(torch.neg)(torch.ones(1, device=device))
+    except RuntimeError as error:  # so says Inductor, whatever is missing
+        raise ConfigError(
+            f"training.compile=true but torch.compile does not work here ({_reason(error)}); install a C++ compiler "
+            "(CPU) or Triton (CUDA), or set training.compile=false"
+        ) from error
+
+
 def fused_adam(device: torch.device) -> bool:
     """Whether PyTorch has the one-kernel Adam for this device."""
     return device.type in ("cpu", "cuda")
