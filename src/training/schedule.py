@@ -38,4 +38,4 @@ def ramp(step: int, start: int, end: int) -> float:
     """0 up to `start`, then in a straight line to 1 at `end`, where it stays."""
     if step >= end:
         return 1.0
-    return max(0.0, (step - start) / (end - start))
+    return max(0.0, (step - start) / (end - start)) if start < end else 0.0

@@ -28,6 +28,7 @@ def test_every_step_learns_whatever_the_lengths():
 def test_ramp_rises_in_a_straight_line_and_stays():
     assert [ramp(step, 2, 4) for step in range(6)] == [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
     assert ramp(0, 0, 0) == ramp(5, 9, 3) == 1.0
+    assert [ramp(step, 2, 2) for step in range(4)] == [0.0, 0.0, 1.0, 1.0]
 
 
 def test_a_half_life_counts_from_the_first_step_and_multiplies_the_warm_up():
