@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from ..utils.codebook_stats import count_codes, usage
 from ..utils.randomness import own_randomness
 from .batches import BatchOrder, batches
 from .checkpoint import AUTOENCODER
-from .engine import fused_adam
+from .engine import compiling, fused_adam
 from .loop import Phase, half_life, run_phase
 from .schedule import gumbel_temperature_at, ramp
 from .session import Session
@@ -74,7 +75,8 @@ def train_autoencoder(session: Session, train_data: SceneDataset, val_data: Scen
         grad_clip=settings.grad_clip,
         clip_norm=settings.clip_norm,
     )
-    run_phase(phase, session)
+    with compiling() if settings.compile else nullcontext():
+        run_phase(phase, session)
     set_ramps(whole, None)
 
 

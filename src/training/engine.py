@@ -143,7 +143,7 @@ def together(fabric: Fabric, last: Path) -> Iterator[None]:
         ) from error
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """The first sentence, without the line of PyTorch's source."""
     return re.sub(r"^\[\S*\] ", "", str(error).splitlines()[0]).split(". ")[0][:LONGEST]
 
@@ -169,12 +169,33 @@ def reproducible() -> Iterator[None]:
 
 def require_compiler(device: torch.device) -> None:
     """Raises ConfigError unless torch.compile works on `device`."""
+    from torch._dynamo.exc import BackendCompilerFailed  # which takes a second or two to come in
+
     try:
         torch.compile(torch.neg)(torch.ones(1, device=device))
-    except RuntimeError as error:  # so says Inductor, whatever is missing
+    except BackendCompilerFailed as error:
+        reason = _reason(error.inner_exception)
         raise ConfigError(
-            f"training.compile=true but torch.compile does not work here ({_reason(error)}); install a C++ compiler "
+            f"training.compile=true but torch.compile does not work here ({reason}); install a C++ compiler "
             "(CPU) or Triton (CUDA), or set training.compile=false"
+        ) from error
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Inside, what torch.compile cannot compile is one line.
+
+    Raises:
+        CommandError: it cannot.
+    """
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    try:
+        yield
+    except BackendCompilerFailed as error:
+        reason = _reason(error.inner_exception)
+        raise CommandError(
+            f"torch.compile cannot compile this model here ({reason}); set training.compile=false"
         ) from error
 
 
