@@ -36,8 +36,10 @@ class Measure:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Between what it lies: a share between none and all."""
-        return (0.0, self.factor) if self.label.endswith("%") else (-inf, inf)
+        """Between what it lies: a share between none and all; what had better be small, an error, is no less than 0."""
+        if self.label.endswith("%"):
+            return 0.0, self.factor
+        return (0.0 if self.higher_is_better is False else -inf), inf
 
     def of(self, value: float | None) -> float | None:
         """A number of the scores in the unit that is shown."""
