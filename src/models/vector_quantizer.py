@@ -157,7 +157,6 @@ class SemanticVectorQuantizer(nn.Module):
         half_norms = half_norms.masked_fill((self.num_filled > 0) & (place >= self.num_filled), torch.inf)
         return torch.baddbmm(half_norms, self.codebook, flat.mT, alpha=-1).min(dim=1).indices
 
-    @torch.compiler.disable  # what happens depends on how many codes hold data already
     @torch.no_grad()
     def _fill(self, flat: Tensor) -> None:
         """Copies current blocks into the codes that hold none yet."""
@@ -172,7 +171,6 @@ class SemanticVectorQuantizer(nn.Module):
         self.ema_count[:, new] = fair_use
         self.num_filled += count
 
-    @torch.compiler.disable
     @torch.no_grad()
     def _learn(self, flat: Tensor, codes: Tensor) -> None:
         """One step of the moving averages, then the revival of dead codes. `flat` (M, B·N, C), `codes` (B, N, M)."""

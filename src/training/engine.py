@@ -179,6 +179,8 @@ def require_compiler(device: torch.device) -> None:
             f"training.compile=true but torch.compile does not work here ({reason}); install a C++ compiler "
             "(CPU) or Triton (CUDA), or set training.compile=false"
         ) from error
+    # It tells of every number that is looked at, such as how many codes hold data, and goes on without compiling that.
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
 
 
 @contextmanager
