@@ -113,8 +113,8 @@ def measure_compiled(rounds: int) -> Measurement:
     """A step of the default autoencoder compiled by torch.compile, against the same as it is."""
     compiled, eager = start(AUTOENCODER, "training.compile=true"), start(AUTOENCODER)
     with reproducible():
-        for _ in range(3):
-            compiled.step()  # which compiles
+        for _ in range(12):
+            compiled.step()  # which compiles, and once more when all codes hold data
         return measure(
             compiled.step,
             rounds,
