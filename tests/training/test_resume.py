@@ -8,19 +8,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from src.configs.errors import ConfigError, Interrupted
+from src.configs.errors import Interrupted
 from src.configs.launch import Invocation
 from src.models.svq_model import SVQ
 from src.training import finish, loop
 from src.training.autoencoder import set_ramps
 from src.training.build import make_model
 from src.training.checkpoint import BEST, LAST, load_checkpoint
-from src.training.engine import require_compiler
 from src.training.run import train
 
 from .tiny import assert_same_weights, in_folder, tiny_config, weights
@@ -102,13 +102,6 @@ def test_killed_run_resumes_to_the_same_weights(tmp_path, uninterrupted, step, p
     assert_same_run(tmp_path, uninterrupted)
 
 
-def skip_without_compiler() -> None:
-    try:
-        require_compiler(torch.device("cpu"))
-    except ConfigError as error:
-        pytest.skip(str(error))
-
-
 def interrupt_at(monkeypatch, step: int, phase_steps: int, number: int) -> None:
     """Sends the signal while that step is being computed."""
     calls = 0
@@ -144,9 +137,15 @@ def test_interrupted_run_finishes_its_step_saves_and_says_how_to_go_on(
     assert_same_run(tmp_path, uninterrupted)
 
 
+@pytest.fixture
+def traced(monkeypatch) -> None:
+    """Compiles all but the last step, to machine code, which takes a minute and is PyTorch's own affair."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced")
 def test_a_compiled_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    skip_without_compiler()
     settings = (*SETTINGS, "training.compile=true", "training.prior.steps=0")
     train(tiny_config(*in_folder(tmp_path / "whole"), *settings), Invocation(tmp_path / "run"))
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
@@ -158,8 +157,8 @@ def test_a_compiled_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced")
 def test_a_compiled_step_has_the_gradient_of_the_plain_one():
-    skip_without_compiler()
     config = tiny_config("model.slot_init=learned", "training.quantize_from=9", "training.quantize_by=9")
     model = make_model(config.model).train()
     set_ramps(model, config.training)  # slots pass as they are, whatever is drawn
