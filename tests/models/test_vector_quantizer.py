@@ -131,8 +131,10 @@ def test_no_code_is_nearer_than_the_chosen_one(
     assert found.commitment.item() == pytest.approx(chosen.mean().item() / code_dim, rel=1e-4)
     torch.testing.assert_close(found.slots, quantizer.embed(found.codes), rtol=1e-5, atol=1e-5 * scale)
     again = quantizer(quantizer.embed(found.codes))  # codes are their own nearest codes
-    torch.testing.assert_close(again.slots, found.slots, rtol=1e-5, atol=1e-5 * scale)
-    assert again.commitment.item() == pytest.approx(0, abs=1e-8 * scale**2)
+    # ... or another is as near as float32 can tell from |c|² / 2 - x·c, some 1e-7 of |c|²
+    moved = blocks_of(again.slots - found.slots, num_codebooks).square().sum(-1)
+    assert (moved <= 1e-5 * scale**2 * code_dim).all()
+    assert again.commitment.item() == pytest.approx(0, abs=1e-6 * scale**2)
 
 
 @pytest.mark.parametrize("code_dim", [WIDTH, 2])
