@@ -19,7 +19,8 @@ BEST, LAST = "best_model.pth", "last.pth"
 # The phases of a run, in order. A run whose last.pth says FINISHED has nothing left to do.
 AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation", "finished"
 
-# Settings that may differ when a run goes on: they change what is shown or where, not what is learned.
+# Settings that may differ when a run goes on: they change what is shown, or where and how it is computed (which rounds
+# differently, and another device or compiled steps draw other numbers), not what is to be learned.
 FREE = (
     *("name", "log_dir", "checkpoint_dir", "objective", "device", "evaluation", "visualization", "ablation"),
     *("data.num_test", "data.num_workers", "data.cache_dir", "training.resume", "training.compile"),
