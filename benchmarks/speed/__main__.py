@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed                       # all rows → results/speed.json and results/speed.md
     python -m benchmarks.speed --only quantizer      # one row; the others stay as they are in the file
+    python -m benchmarks.speed --device cuda         # on the GPU → results/speed_cuda.json and .md
     OMP_NUM_THREADS=1 python -m benchmarks.speed     # threads: those of PyTorch
 
 Within a row everything is timed in turn, round by round (ours, the other, a matrix product, ours, …), and ratios are
@@ -26,28 +27,30 @@ import torch
 from src.configs.arguments import Parser
 from src.training.results import commit, hardware, write_json, write_text
 from src.utils.memory import keep_freed_memory
+from src.utils.precision import require_device
 
 from .rows import ROWS, Row
+from .timing import CPU
 
-OUTPUT = Path(__file__).resolve().parents[2] / "results" / "speed.json"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
-def record(row: Row, rounds: int) -> dict[str, Any]:
+def record(row: Row, rounds: int, device: torch.device = CPU) -> dict[str, Any]:
     """Measures a row; its figures and what made them."""
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None  # before this process adds to it
     started = time.perf_counter()
-    measured = row.measure(rounds)
+    measured = row.measure(rounds, device=device)
     return {
         "what": row.what,
         "against": row.against,
-        "bar": row.bar,
+        "bar": row.bar if device == CPU else "",
         **asdict(measured),
         "images_per_second": measured.images_per_second,
         "rounds": rounds,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "duration_s": round(time.perf_counter() - started, 1),
         "commit": commit(),
-        "made_on": hardware(torch.device("cpu")),
+        "made_on": hardware(device),
         "threads": torch.get_num_threads(),
         "load_at_start": load,
         "torch": torch.__version__,
@@ -102,8 +105,18 @@ def parse(arguments: Sequence[str], rows: Sequence[Row] = ROWS) -> argparse.Name
     names = [row.name for row in rows]
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"rows: {', '.join(names)}")
     parser.add_argument("--rounds", type=int, default=15, help="of each row (default: 15)")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="JSON file; the table goes beside it as .md")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument("--output", type=Path, help="JSON file (default: in results/); the table goes beside it as .md")
     settings = parser.parse_args(arguments)
+    if settings.output is None:
+        settings.output = RESULTS / ("speed.json" if settings.device == "cpu" else "speed_cuda.json")
+    try:
+        settings.device = require_device(settings.device)
+    except ValueError as error:
+        parser.error(str(error))
+    for row in rows:
+        if row.name in (settings.only or ()) and settings.device.type not in row.devices:
+            parser.error(f"argument --only: {row.name} is measured with --device {' or '.join(row.devices)} alone")
     if settings.rounds < 1:
         parser.error(f"argument --rounds: must be at least 1, got {settings.rounds}")
     if settings.output.suffix != ".json":
@@ -118,10 +131,10 @@ def main(arguments: Sequence[str] | None = None, rows: Sequence[Row] = ROWS) -> 
     before = json.loads(output.read_text(encoding="utf-8")) if settings.only and output.exists() else {}
     keep_freed_memory()  # as training does
     records: dict[str, Any] = {}
-    for row in rows:
+    for row in (row for row in rows if settings.device.type in row.devices):
         if settings.only is None or row.name in settings.only:
             print(f"measuring {row.name} …", file=sys.stderr, flush=True)
-            records[row.name] = record(row, settings.rounds)
+            records[row.name] = record(row, settings.rounds, settings.device)
         elif row.name in before:
             records[row.name] = before[row.name]
     output.parent.mkdir(parents=True, exist_ok=True)

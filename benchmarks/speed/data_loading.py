@@ -10,11 +10,13 @@ from src.training.checkpoint import AUTOENCODER
 
 from .hardware import MemoryCopy
 from .measurement import Measurement, measure
+from .timing import CPU
 from .train_step import step_of
 
 
 def measure_loading(
     rounds: int,
+    device: torch.device = CPU,
     num_workers: int = 0,
     num_images: int = 10_000,
     batch_size: int = 16,
@@ -27,12 +29,12 @@ def measure_loading(
     The share is that of the bytes that must be read (uint8) and written (float32) at the speed of a copy.
     """
     rows = torch.randint(256, (num_images, 3, side, side), dtype=torch.uint8)
-    source = batches(rows, BatchOrder(num_images, batch_size, seed=0), num_workers)
-    step, images = step_of(AUTOENCODER, settings)
+    source = batches(rows, BatchOrder(num_images, batch_size, seed=0), num_workers, device.type == "cuda")
+    step, images = step_of(AUTOENCODER, device, settings)
 
     def load() -> None:
         for _ in range(calls):
-            as_images(next(source), torch.device("cpu"))
+            as_images(next(source), device)
 
     return measure(
         load,
@@ -40,6 +42,7 @@ def measure_loading(
         peer=step,
         images=calls * batch_size,
         peer_images=images,
-        hardware=MemoryCopy(),
+        hardware=MemoryCopy(device=device),
+        device=device,
         work=calls * batch_size * 3 * side**2 * (1 + 4),
     )

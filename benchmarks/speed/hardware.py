@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import torch
 
+from .timing import CPU
+
 
 class MatrixProduct:
     """A square matrix product.
 
     Args:
         precision: "float32" or "bf16".
-        size: rows and columns.
+        device: where it is computed.
+        size: rows and columns; None: as many as keep the device busy.
     """
 
     unit = "FLOP"
 
-    def __init__(self, precision: str, size: int = 2048) -> None:
+    def __init__(self, precision: str, device: torch.device = CPU, size: int | None = None) -> None:
+        size = size or (8192 if device.type == "cuda" else 2048)
         dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
         self.name = f"{precision} matrix product"
-        self.left, self.right = torch.randn(2, size, size).to(dtype)
+        self.left, self.right = torch.randn(2, size, size, device=device).to(dtype)
         self.out = torch.empty_like(self.left)
         self.work = 2 * size**3  # of one call
 
@@ -31,12 +35,13 @@ class MemoryCopy:
 
     Args:
         num_bytes: how many are copied.
+        device: whose memory it is.
     """
 
     unit, name = "B", "copy in memory"
 
-    def __init__(self, num_bytes: int = 2**28) -> None:
-        self.source = torch.ones(num_bytes, dtype=torch.uint8)
+    def __init__(self, num_bytes: int = 2**28, device: torch.device = CPU) -> None:
+        self.source = torch.ones(num_bytes, dtype=torch.uint8, device=device)
         self.target = torch.empty_like(self.source)
         self.work = 2 * num_bytes
 

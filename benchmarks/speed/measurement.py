@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from .hardware import Hardware, MatrixProduct
-from .timing import Call, Spread, count_flop, interleave, ratio
+from .timing import CPU, Call, Spread, count_flop, interleave, ratio
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Measurement:
     work: int  # FLOP or bytes of a call
     images: int | None = None  # of a call
     times_faster: Spread | None = None  # than what the row compares with
-    peak_memory: int | None = None  # bytes, of a fresh process
+    peak_memory: int | None = None  # bytes, of a fresh process: in its memory, or in that of its GPU
 
     @property
     def images_per_second(self) -> float | None:
@@ -37,6 +39,7 @@ def measure(
     hardware: Hardware | None = None,
     work: int | None = None,
     peak_memory: int | None = None,
+    device: torch.device = CPU,
 ) -> Measurement:
     """Times `ours`, `peer` and the hardware in turn.
 
@@ -46,11 +49,12 @@ def measure(
         images, peer_images: of one call; the peer's are as many where nothing else is said.
         hardware: what to take the share of: a matrix product of this precision where nothing is said.
         work: of one call, in the hardware's unit: the counted FLOP of its products where nothing is said.
+        device: where everything is computed.
     """
-    hardware = MatrixProduct(precision) if hardware is None else hardware
+    hardware = MatrixProduct(precision, device) if hardware is None else hardware
     work = count_flop(ours) if work is None else work
     calls: dict[str, Call] = {"ours": ours, "hardware": hardware} | ({"peer": peer} if callable(peer) else {})
-    seconds = interleave(calls, rounds)
+    seconds = interleave(calls, rounds, device=device)
     if isinstance(peer, float):
         seconds["peer"] = [peer] * rounds
     rates = [hardware.work / each for each in seconds["hardware"]]

@@ -11,7 +11,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def peak_memory(function: str, *words: str) -> int | None:
-    """Bytes of the largest resident set of a new process that calls `function`, "module:name", with `words`.
+    """Bytes at the peak of a new process that calls `function`, "module:name", with `words`: see `own_peak`.
 
     None on Windows, where Python's library does not tell it.
 
@@ -28,7 +28,10 @@ def peak_memory(function: str, *words: str) -> int | None:
 
 
 def own_peak() -> int:
-    """Bytes of the largest resident set this process has had."""
+    """Bytes of the largest resident set this process has had; once it has used a GPU, of the GPU's memory."""
+    torch = sys.modules.get("torch")  # not imported for this: that alone takes more than what some ask about
+    if torch is not None and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_reserved()
     status = Path("/proc/self/status")
     if status.exists():  # Linux counts what the parent had before `exec` as the child's, except here
         (line,) = (line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))

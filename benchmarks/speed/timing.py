@@ -9,36 +9,48 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 Call = Callable[[], object]
 
+CPU = torch.device("cpu")
 
-def interleave(calls: Mapping[str, Call], rounds: int, at_least: float = 0.05) -> dict[str, list[float]]:
+
+def interleave(
+    calls: Mapping[str, Call], rounds: int, at_least: float = 0.05, device: torch.device = CPU
+) -> dict[str, list[float]]:
     """Seconds of one call of each function, a list over the rounds.
 
     In every round each function runs once, in an order that turns from round to round; a function that returns sooner
     than `at_least` seconds is called several times in a row. Before the first round each runs twice, unmeasured.
+    A clock is read when `device` has done all that it was given.
     """
     repeats = {}
     for name, call in calls.items():
         call()
-        repeats[name] = max(1, math.ceil(at_least / _seconds(call, 1)))
+        repeats[name] = max(1, math.ceil(at_least / _seconds(call, 1, device)))
     names = list(calls)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            seconds[name].append(_seconds(calls[name], repeats[name]))
+            seconds[name].append(_seconds(calls[name], repeats[name], device))
     return seconds
 
 
-def _seconds(call: Call, repeats: int) -> float:
-    start = time.perf_counter()
+def _seconds(call: Call, repeats: int, device: torch.device) -> float:
+    start = _now(device)
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (_now(device) - start) / repeats
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import torch
 from lightning_fabric import Fabric
 
 from src.configs.launch import compose_config
@@ -22,9 +23,9 @@ from src.utils.precision import resolve_precision
 
 from .measurement import Measurement, measure
 from .memory import peak_memory
-from .timing import count_flop
+from .timing import CPU, count_flop
 
-FEW_IMAGES = ("data.num_train=256", "data.num_val=8", "device=cpu")  # a step costs the same for any number of them
+FEW_IMAGES = ("data.num_train=256", "data.num_val=8")  # a step costs the same for any number of them
 
 
 @dataclass
@@ -45,9 +46,9 @@ class Training:
         self.phase.optimizer.step()
 
 
-def start(name: str, *settings: str) -> Training:
+def start(name: str, *settings: str, device: torch.device = CPU) -> Training:
     """The phase `name` ("autoencoder" or "prior") of the training command with these settings, ready to make steps."""
-    config = compose_config([*FEW_IMAGES, *settings])
+    config = compose_config([*FEW_IMAGES, f"device={device}", *settings])
     train_data, val_data = make_split(config.data, "train"), make_split(config.data, "val")
     steps, batch_size = {
         AUTOENCODER: (config.training.steps, config.training.batch_size),
@@ -77,41 +78,47 @@ def start(name: str, *settings: str) -> Training:
     phase.model.train()
     for group in phase.optimizer.param_groups:
         group["lr"] = phase.learning_rate
-    return Training(phase, session.fabric, resolve_precision(config.precision, "cpu"), batch_size)
+    return Training(phase, session.fabric, resolve_precision(config.precision, device.type), batch_size)
 
 
-def make_steps(name: str, *settings: str) -> None:
+def make_steps(name: str, device: str, *settings: str) -> None:
     """Some steps, for their peak memory."""
-    training = start(name, *settings)
+    training = start(name, *settings, device=torch.device(device))
     with reproducible():
         for _ in range(3):
             training.step()
 
 
 def measure_step(
-    rounds: int, name: str, settings: tuple[str, ...] = (), peer: float | None = None, most_rounds: int | None = None
+    rounds: int,
+    device: torch.device,
+    name: str,
+    settings: tuple[str, ...] = (),
+    peer: float | None = None,
+    most_rounds: int | None = None,
 ) -> Measurement:
     """A step of the phase `name`, in the precision that the settings choose.
 
     Args:
-        peer: seconds of such a step elsewhere.
+        peer: seconds of such a step elsewhere, on a CPU.
         most_rounds: for a step of many seconds.
     """
-    training = start(name, *settings)
+    training = start(name, *settings, device=device)
     with reproducible():
         return measure(
             training.step,
             min(rounds, most_rounds or rounds),
-            peer=peer,
+            peer=peer if device == CPU else None,
             precision=training.precision,
             images=training.batch_size,
-            peak_memory=peak_memory(f"{__name__}:{make_steps.__name__}", name, *settings),
+            peak_memory=peak_memory(f"{__name__}:{make_steps.__name__}", name, str(device), *settings),
+            device=device,
         )
 
 
-def measure_compiled(rounds: int) -> Measurement:
+def measure_compiled(rounds: int, device: torch.device) -> Measurement:
     """A step of the default autoencoder compiled by torch.compile, against the same as it is."""
-    compiled, eager = start(AUTOENCODER, "training.compile=true"), start(AUTOENCODER)
+    compiled, eager = start(AUTOENCODER, "training.compile=true", device=device), start(AUTOENCODER, device=device)
     with reproducible():
         for _ in range(12):
             compiled.step()  # which compiles, and once more when all codes hold data
@@ -122,10 +129,11 @@ def measure_compiled(rounds: int) -> Measurement:
             precision=compiled.precision,
             images=compiled.batch_size,
             work=count_flop(eager.step),  # what is compiled cannot be counted
+            device=device,
         )
 
 
-def step_of(name: str, settings: tuple[str, ...] = ()) -> tuple[Callable[[], None], int]:
+def step_of(name: str, device: torch.device, settings: tuple[str, ...] = ()) -> tuple[Callable[[], None], int]:
     """A step as a call, to compare with, and its images."""
-    training = start(name, *settings)
+    training = start(name, *settings, device=device)
     return training.step, training.batch_size

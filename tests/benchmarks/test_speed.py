@@ -81,7 +81,7 @@ def test_a_convolution_is_counted_where_only_part_wants_a_gradient() -> None:
 
 def test_shares_and_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    hardware = MatrixProduct("float32", 4)
+    hardware = MatrixProduct("float32", size=4)
     monkeypatch.setattr(MatrixProduct, "__call__", lambda _: clock.call("hardware", 2.0)())
     found = measure(
         clock.call("ours", 5.0),
@@ -101,7 +101,7 @@ def test_shares_and_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_hardware_does_the_work_that_it_says() -> None:
-    product, copy = MatrixProduct("bf16", 8), MemoryCopy(64)
+    product, copy = MatrixProduct("bf16", size=8), MemoryCopy(64)
     assert product.work == count_flop(product)
     torch.testing.assert_close(product.out, product.left @ product.right)
     copy()
@@ -135,7 +135,7 @@ def test_a_step_trains(name: str) -> None:
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_loading_is_compared_with_training_by_the_image(num_workers: int) -> None:
     found = measure_loading(
-        2, num_workers, num_images=40, batch_size=4, side=16, calls=2, settings=(*TINY, "precision=float32")
+        2, num_workers=num_workers, num_images=40, batch_size=4, side=16, calls=2, settings=(*TINY, "precision=float32")
     )
     assert found.images == 8 and found.work == 8 * 3 * 16**2 * 5
     assert found.times_faster is not None and found.times_faster.median > 0
@@ -165,12 +165,21 @@ def test_rows_are_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--only", "nothing"], "invalid choice: 'nothing'"),
         (["--rounds", "0"], "must be at least 1, got 0"),
         (["--output", "speed.txt"], "must end in .json, got speed.txt"),
+        (["--only", "paper_batch"], "paper_batch is measured with --device cuda alone"),
+        (["--device", "tpu"], "invalid choice: 'tpu'"),
     ],
 )
 def test_wrong_words(words: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(words)
     assert error in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_a_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--device", "cuda"])
+    assert "error: device=cuda is not available here" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_names_of_rows_are_unique() -> None:
