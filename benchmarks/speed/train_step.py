@@ -72,6 +72,7 @@ def start(name: str, *settings: str, device: torch.device = CPU) -> Training:
         }[name]
         if name == PRIOR:
             prior.add_prior(session)
+            session.model.to(session.fabric.device)  # where the first phase has left it
         with patch.object(owner, "run_phase", lambda phase, _: phases.append(phase)):
             begin(session, train_data, val_data)
     (phase,) = phases
