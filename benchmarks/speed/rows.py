@@ -13,7 +13,7 @@ from .measurement import Measurement
 from .paper_model import FEW_FOR_A_CPU, OFFICIAL_STEP, STEP_OF_THE_PAPER, measure_decoding, measure_sampling
 from .quantizer import measure_quantizer
 from .slot_attention import measure_slot_attention
-from .train_step import measure_compiled, measure_step
+from .train_step import measure_step
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,6 @@ ROWS = (
         bar="≥ 1.3 ×",
     ),
     Row("autoencoder_step", "training step of the default autoencoder", partial(measure_step, name=AUTOENCODER)),
-    Row(
-        "compiled_step",
-        "the same with `training.compile=true`, once it is compiled",
-        measure_compiled,
-        against="the same as it is",
-    ),
     Row("prior_step", "training step of the default prior", partial(measure_step, name=PRIOR)),
     Row(
         "paper_step",

@@ -23,7 +23,7 @@ from src.utils.precision import resolve_precision
 
 from .measurement import Measurement, measure
 from .memory import peak_memory
-from .timing import CPU, count_flop
+from .timing import CPU
 
 FEW_IMAGES = ("data.num_train=256", "data.num_val=8")  # a step costs the same for any number of them
 
@@ -113,23 +113,6 @@ def measure_step(
             precision=training.precision,
             images=training.batch_size,
             peak_memory=peak_memory(f"{__name__}:{make_steps.__name__}", name, str(device), *settings),
-            device=device,
-        )
-
-
-def measure_compiled(rounds: int, device: torch.device) -> Measurement:
-    """A step of the default autoencoder compiled by torch.compile, against the same as it is."""
-    compiled, eager = start(AUTOENCODER, "training.compile=true", device=device), start(AUTOENCODER, device=device)
-    with reproducible():
-        for _ in range(12):
-            compiled.step()  # which compiles, and once more when all codes hold data
-        return measure(
-            compiled.step,
-            rounds,
-            peer=eager.step,
-            precision=compiled.precision,
-            images=compiled.batch_size,
-            work=count_flop(eager.step),  # what is compiled cannot be counted
             device=device,
         )
 

@@ -154,7 +154,6 @@ class TrainingConfig:
     quantize_by: int = _at_least(0)
     bypass: float = _at_least(0, 1)
     merge_to: int | None = _at_least(1)
-    compile: bool
     eval_every: int = _at_least(1)
     log_every: int = _at_least(1)
     image_every: int = _at_least(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +29,17 @@ def variant_files(folder: str) -> dict[str, Path]:
         ConfigError: there are none.
     """
     place = conf_folder() / "ablation" / folder
-    files = {path.stem: path for path in sorted(place.glob("*.yaml"))}
+    files = {path.stem: path for path in sorted(place.glob("*.yaml"), key=_numbers_first)}
     if not files:
         others = sorted(path.name for path in place.parent.iterdir() if path.is_dir())
         raise ConfigError(f"ablation.folder={folder} has no variants; choose one of: {', '.join(others)}")
     return files
+
+
+def _numbers_first(path: Path) -> tuple[int, str]:
+    """2_blocks before 16_blocks; names without a number as they are spelt."""
+    number = re.match(r"\d+", path.stem)
+    return (int(number[0]) if number else 0, path.stem)
 
 
 def make_variants(config: TrainConfig) -> dict[str, TrainConfig]:

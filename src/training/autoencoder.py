@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from ..utils.codebook_stats import count_codes, usage
 from ..utils.randomness import own_randomness
 from .batches import BatchOrder, batches
 from .checkpoint import AUTOENCODER
-from .engine import compiling, fused_adam
+from .engine import fused_adam
 from .loop import Phase, half_life, run_phase
 from .schedule import gumbel_temperature_at, ramp
 from .session import Session
@@ -36,14 +35,13 @@ def train_autoencoder(session: Session, train_data: SceneDataset, val_data: Scen
     optimizer = torch.optim.Adam(groups, lr=settings.learning_rate, fused=fused_adam(fabric.device))
     model, optimizer = fabric.setup(whole, optimizer)
     model.mark_forward_method("compute_loss")
-    forward = torch.compile(model) if settings.compile else model  # of steps alone; all else needs few calls
     if session.state.optimizer:
         optimizer.load_state_dict(session.state.optimizer)
 
     def loss(pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         set_ramps(whole, settings, session.state.step)
         images = as_images(pixels, fabric.device)
-        return model.compute_loss(images, forward(images), settings.recon_loss_weight, settings.commitment_loss_weight)
+        return model.compute_loss(images, model(images), settings.recon_loss_weight, settings.commitment_loss_weight)
 
     def validate() -> dict[str, float]:
         metrics, counts = validation_metrics(session, val_data.images)
@@ -75,8 +73,7 @@ def train_autoencoder(session: Session, train_data: SceneDataset, val_data: Scen
         grad_clip=settings.grad_clip,
         clip_norm=settings.clip_norm,
     )
-    with compiling() if settings.compile else nullcontext():
-        run_phase(phase, session)
+    run_phase(phase, session)
     set_ramps(whole, None)
 
 

@@ -20,10 +20,10 @@ BEST, LAST = "best_model.pth", "last.pth"
 AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation", "finished"
 
 # Settings that may differ when a run goes on: they change what is shown, or where and how it is computed (which rounds
-# differently, and another device or compiled steps draw other numbers), not what is to be learned.
+# differently, and another device draws other numbers), not what is to be learned.
 FREE = (
     *("name", "log_dir", "checkpoint_dir", "objective", "device", "evaluation", "visualization", "ablation"),
-    *("data.num_test", "data.num_workers", "data.cache_dir", "training.resume", "training.compile"),
+    *("data.num_test", "data.num_workers", "data.cache_dir", "training.resume"),
     *("training.log_every", "training.image_every", "training.checkpoint_every"),
 )
 

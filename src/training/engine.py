@@ -34,6 +34,8 @@ logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says 
 logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script").setLevel(logging.INFO)
 # Its successor is not in every PyTorch that the project works with.
 warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+# CUDA's fast attention adds gradients up in any order; docs/reproducibility.md says what that means for a resumed run.
+warnings.filterwarnings("ignore", ".* attention defaults to a non-deterministic algorithm")
 
 
 class Autocast(MixedPrecision):
@@ -150,7 +152,8 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """Inside, sums are made in the same order every time, so that a resumed run ends with the same bits.
+    """Inside, sums are made in the same order every time, so that a resumed run ends with the same bits; on CUDA all
+    but those of attention's backward pass, which PyTorch makes exact only where it may refuse what it cannot.
 
     Without it the gradient of an embedding is added up by several threads in the order in which they come.
     """
@@ -165,40 +168,6 @@ def reproducible() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         settings.fill_uninitialized_memory = filled
-
-
-def require_compiler(device: torch.device) -> None:
-    """Raises ConfigError unless torch.compile works on `device`."""
-    from torch._dynamo.exc import BackendCompilerFailed  # which takes a second or two to come in
-
-    try:
-        torch.compile(torch.neg)(torch.ones(1, device=device))
-    except BackendCompilerFailed as error:
-        reason = _reason(error.inner_exception)
-        raise ConfigError(
-            f"training.compile=true but torch.compile does not work here ({reason}); install a C++ compiler "
-            "(CPU) or Triton (CUDA), or set training.compile=false"
-        ) from error
-    # It tells of every number that is looked at, such as how many codes hold data, and goes on without compiling that.
-    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
-
-
-@contextmanager
-def compiling() -> Iterator[None]:
-    """Inside, what torch.compile cannot compile is one line.
-
-    Raises:
-        CommandError: it cannot.
-    """
-    from torch._dynamo.exc import BackendCompilerFailed
-
-    try:
-        yield
-    except BackendCompilerFailed as error:
-        reason = _reason(error.inner_exception)
-        raise CommandError(
-            f"torch.compile cannot compile this model here ({reason}); set training.compile=false"
-        ) from error
 
 
 def fused_adam(device: torch.device) -> bool:

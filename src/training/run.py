@@ -28,7 +28,7 @@ from .checkpoint import (
     find_resume,
     unfinished,
 )
-from .engine import make_fabric, reproducible, require_compiler, together
+from .engine import make_fabric, reproducible, together
 from .finish import finish
 from .prior import add_prior, train_prior
 from .results import hardware
@@ -47,8 +47,6 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
     checkpoint_dir = call.run_dir / "checkpoints" if call.own_checkpoints else Path(config.checkpoint_dir)
     check_sizes(config)
     fabric = make_fabric(config, one_of_several=call.own_checkpoints)
-    if config.training.compile:
-        require_compiler(fabric.device)
     resumed = find_resume(config.training.resume, checkpoint_dir, plain(config))
     train_data, val_data = make_split(config.data, "train"), make_split(config.data, "val")
     model = make_model(config.model)

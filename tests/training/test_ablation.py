@@ -59,6 +59,11 @@ def test_the_files_are_the_variants() -> None:
     assert list(variant_files("variant")) == NAMES
 
 
+def test_variants_of_a_number_come_in_its_order() -> None:
+    assert list(variant_files("blocks")) == ["1_block", "2_blocks", "4_blocks", "8_blocks"]
+    assert list(variant_files("codes")) == ["16_codes", "64_codes", "512_codes"]
+
+
 def test_a_folder_without_variants_is_named_with_those_that_have_some() -> None:
     with pytest.raises(ConfigError, match="ablation.folder=block has no variants; choose one of: .*variant"):
         variant_files("block")

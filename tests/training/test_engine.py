@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from src.configs.errors import CommandError, ConfigError
-from src.training.engine import check_processes, compiling, make_fabric, reproducible, require_compiler, together
+from src.training.engine import check_processes, make_fabric, reproducible, together
 
 from .tiny import tiny_config
 
@@ -34,20 +33,6 @@ def test_the_same_sums_whatever_the_threads_do():
         torch.set_num_threads(threads)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory
-
-
-def test_what_cannot_be_compiled_is_one_line(monkeypatch):
-    def backend(*_: Any) -> Any:
-        raise ValueError("no compiler. It was looked for\nin vain")
-
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    with pytest.raises(
-        ConfigError, match="torch.compile does not work here .*no compiler.*install a C\\+\\+ compiler"
-    ) as said:
-        require_compiler(torch.device("cpu"))
-    assert said.value.exit_code == 2 and "\n" not in str(said.value)
-    with pytest.raises(CommandError, match="cannot compile this model here .*no compiler.*compile=false"), compiling():
-        torch.compile(torch.neg)(torch.ones(1))
 
 
 @pytest.mark.parametrize("last", ["last.pth", "nothing.pth"])

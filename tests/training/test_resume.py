@@ -8,18 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from src.configs.errors import Interrupted
 from src.configs.launch import Invocation
 from src.models.svq_model import SVQ
 from src.training import finish, loop
-from src.training.autoencoder import set_ramps
-from src.training.build import make_model
 from src.training.checkpoint import BEST, LAST, load_checkpoint
 from src.training.run import train
 
@@ -135,43 +131,6 @@ def test_interrupted_run_finishes_its_step_saves_and_says_how_to_go_on(
     assert load_checkpoint(tmp_path / "checkpoints" / LAST)["training_state"].step == step
     resume(tmp_path)
     assert_same_run(tmp_path, uninterrupted)
-
-
-@pytest.fixture
-def traced(monkeypatch) -> None:
-    """Compiles all but the last step, to machine code, which takes a minute and is PyTorch's own affair."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("traced")
-def test_a_compiled_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    settings = (*SETTINGS, "training.compile=true", "training.prior.steps=0")
-    train(tiny_config(*in_folder(tmp_path / "whole"), *settings), Invocation(tmp_path / "run"))
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt_at(patch, 4, 6, signal.SIGINT)
-        train(tiny_config(*in_folder(tmp_path), *settings), Invocation(tmp_path / "run"))
-    torch.compiler.reset()  # as in another process
-    train(tiny_config(*in_folder(tmp_path), *settings, "training.resume=auto"), Invocation(tmp_path / "resumed"))
-    assert_same_run(tmp_path, tmp_path / "whole" / "checkpoints")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("traced")
-def test_a_compiled_step_has_the_gradient_of_the_plain_one():
-    config = tiny_config("model.slot_init=learned", "training.quantize_from=9", "training.quantize_by=9")
-    model = make_model(config.model).train()
-    set_ramps(model, config.training)  # slots pass as they are, whatever is drawn
-    image = torch.rand(4, 3, 16, 16)
-    found = []
-    for forward in (model, torch.compile(model)):
-        model.zero_grad()
-        loss, _ = model.compute_loss(image, forward(image), commitment_loss_weight=0.0)
-        loss.backward()
-        found.append({name: weights.grad for name, weights in model.named_parameters() if weights.grad is not None})
-    assert found[0].keys() == found[1].keys()
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_a_run_stops_while_it_computes_codes(tmp_path, uninterrupted, monkeypatch):
