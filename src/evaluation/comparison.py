@@ -86,14 +86,14 @@ def as_markdown(
     rows = [measure for measure in measures if measure.label in values]
     scores = [[row.label, *(mean_and_std(row, compared[row.label][name]) for name in (first, *others))] for row in rows]
     differences = [[row.label, *(difference(row, compared[row.label][name]) for name in others)] for row in rows]
+    of_what = f"Mean ± standard deviation of {seeds} seeds" if seeds > 1 else "One seed"
     lines = [
         *_table(["", first, *others], scores),
         "",
-        f"Mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}. Differences from the {first} model:",
+        f"{of_what}. Differences from the {first} model:",
         "",
         *_table(["", *others], differences),
-        "",
-        f"{HOW_TO_READ}.",
+        *(["", f"{HOW_TO_READ}."] if seeds > 1 else []),
     ]
     return "\n".join(lines) + "\n"
 
