@@ -52,7 +52,7 @@ from .training.tiny import CONFIGS, NEEDED, TINY, in_folder, tiny_config
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
-ON_FILES = {"clevr_like_easy", "nlotm_clevr"}  # tests/training/test_clevr_like.py
+ON_FILES = {"clevr_like_easy", "clevr_like_hard", "nlotm_clevr"}  # tests/training/test_clevr_like.py
 DEFAULTS = {  # which experiment=default trains
     f"{group}={name}"
     for entry in yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))["defaults"]
@@ -357,7 +357,7 @@ MISTAKES = {
     "train model.shading=banana": "model.shading=banana cannot be used; give true or false",
     "train training.steps=null": "training.steps: null is not allowed here",
     "train model=huge": "Could not find 'model/huge' Available options in 'model': base",
-    "train experiment=nothing": "Available options in 'experiment': clevr_like_easy default",
+    "train experiment=nothing": "Available options in 'experiment': clevr_like_easy clevr_like_hard default",
     "train --config-name=nothing": "Cannot find primary config 'nothing'",
     "train --config-name=model/base num_slots=2": "begin it with `# @package _global_`",
     "train data.name=squares": "choose one of: shapes, multi_dsprites",

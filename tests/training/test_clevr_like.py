@@ -17,7 +17,7 @@ from .tiny import in_folder, tiny_config
 WORDS = ("training.steps=2", "training.prior.steps=2", "evaluation.enabled=true", "evaluation.num_generated=4")
 
 
-@pytest.mark.parametrize("words", ["experiment=clevr_like_easy", "data=clevr_like"])
+@pytest.mark.parametrize("words", ["experiment=clevr_like_easy", "experiment=clevr_like_hard", "data=clevr_like"])
 def test_two_steps_and_the_scores(tmp_path, words):
     write_rendered(tmp_path / "scenes")
     config = tiny_config(words, *in_folder(tmp_path), *WORDS, f"data.path={tmp_path / 'scenes'}")
