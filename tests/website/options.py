@@ -78,8 +78,8 @@ def _check_module(module: str, words: list[str]) -> None:
     elif module == "src.convert_official":
         convert_official._parser().parse_args(words)
     elif package in ("benchmarks", "website"):
-        for setting in _rest_of_benchmark(module, words):
-            check_settings("train", [setting])
+        command = "evaluate" if module == "benchmarks.reports" else "train"
+        check_settings(command, _rest_of_benchmark(module, words))
 
 
 def check_settings(command: str, words: list[str]) -> None:
