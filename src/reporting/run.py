@@ -11,6 +11,7 @@ from ..configs.schema import DataConfig, ReportConfig
 from ..data.base import SceneDataset
 from ..evaluation.inception import FeatureNetwork, require_torchmetrics
 from ..training.build import make_split, prepare
+from ..utils.memory import keep_freed_memory
 from ..utils.precision import resolve_device, resolve_precision
 from .checkpoints import open_checkpoints
 from .comparison import check_comparable, compare_reports
@@ -37,6 +38,8 @@ def evaluate(config: ReportConfig) -> list[Path]:
         if config.inception is not None:  # now, not after minutes
             require_torchmetrics()
             FeatureNetwork(config.inception)
+    if device == "cpu":
+        keep_freed_memory()
     sections = chosen(config.sections)
     checkpoints = open_checkpoints(config)
     several = len(checkpoints) > 1
