@@ -20,7 +20,7 @@ from PIL import Image
 from ..utils.visualization import slot_colours
 from .scene import codes_to_json
 from .session import Session, block_name, slot_names
-from .studio import BACKGROUND, EMPTY, OBJECT, Studio, View
+from .studio import EMPTY, OBJECT, Studio, View
 from .texts import say, word
 
 SAVED = 512  # pixels, side of a picture that is saved
@@ -185,10 +185,10 @@ def _uri(pixels: NDArray[np.uint8]) -> str:
 
 
 def _segments(view: View) -> NDArray[np.uint8]:
-    """Each pixel in the colour of the slot that owns it; the background in grey."""
+    """Each pixel in the colour of the object that owns it; the background, and the empty slots' share of it, grey."""
     assert view.owner is not None
     colours = np.array(slot_colours(len(view.roles)))
     for slot, role in enumerate(view.roles):
-        if role == BACKGROUND:
+        if role != OBJECT:
             colours[slot] = 0.25
     return (colours[view.owner] * 255).round().astype(np.uint8)

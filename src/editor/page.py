@@ -71,11 +71,12 @@ def _lay_out(page: gr.Blocks, studio: Studio, language: str, finds_language: boo
         gr.Markdown(f"### {text('prior_title')}\n{text('prior_help')}")
         with gr.Row():
             low, high = TEMPERATURES
+            form = {"buttons": [], "min_width": 260}  # on a phone one below the other
             temperature = gr.Slider(
-                low, high, 1.0, step=0.05, label=text("temperature"), info=text("temperature_help"), buttons=[]
+                low, high, 1.0, step=0.05, label=text("temperature"), info=text("temperature_help"), **form
             )
             top_k = gr.Slider(
-                0, studio.model.codebook_size, 0, step=1, label=text("top_k"), info=text("top_k_help"), buttons=[]
+                0, studio.model.codebook_size, 0, step=1, label=text("top_k"), info=text("top_k_help"), **form
             )
         with gr.Row():
             sample = gr.Button(text("sample"), variant="primary", min_width=160, elem_id="sample")

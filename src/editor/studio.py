@@ -28,7 +28,8 @@ from .scene import Codes, EditableScene, Slot
 from .texts import Refused
 
 CANDIDATES = 8  # empty slots that are tried in place of an object, and objects in place of an empty slot
-CLAIM = 0.002  # of the pixels: a slot that owns fewer is empty
+CLAIM = 0.002  # of the pixels: a slot that shows in fewer is empty
+SHOWS = 0.1  # of a channel's range: what a pixel must differ by from what would be there without the slot
 RING = 0.5  # of the picture's edge: who owns more of it is the background
 CROP = 0.6  # of the picture: what is shown of a code that says nothing about places
 SAMPLES, COMPLETIONS = 8, 4  # scenes that the prior writes at once
@@ -47,7 +48,8 @@ class View:
         picture: (H, W, 3).
         roles: of each slot: "object", "background" or "empty".
         owner: (H, W), the slot that owns each pixel; None where the decoder makes no masks.
-        claims: (N,) share of the pixels that each slot owns; None likewise.
+        claims: (N,) share of the pixels that each slot owns and that would look different without it, so that a slot
+            which paints background on background claims nothing; None likewise.
         parts: (N, H, W, 4), what each slot paints, as opaque as its mask; None likewise.
     """
 
@@ -102,9 +104,11 @@ class Studio:
                 continue
             masks = decoded.masks.float().cpu()
             owner = masks.squeeze(2).argmax(dim=1).numpy().astype(np.uint8)
+            shows = _difference(masks, decoded.slot_images.float().cpu()).numpy() > SHOWS
             parts = torch.cat([_bytes(decoded.slot_images), _bytes(masks)], dim=2).permute(0, 1, 3, 4, 2).numpy()
             for i, picture in enumerate(pictures):
-                claims = np.bincount(owner[i].ravel(), minlength=self.model.num_slots) / owner[i].size
+                slots = np.arange(len(masks[i]))[:, None, None]
+                claims = ((owner[i] == slots) & shows[i]).mean(axis=(1, 2))
                 views.append(View(picture, _roles(owner[i], claims), owner[i], claims, parts[i]))
         return views
 
@@ -280,13 +284,29 @@ def _typical(studio: Studio) -> Slot:
 
 
 def _roles(owner: NDArray[np.uint8], claims: NDArray[np.float64]) -> tuple[str, ...]:
-    """Who owns most of the picture's edge is the background, who owns almost nothing is empty."""
+    """Who owns most of the picture's edge is the background, who claims almost nothing is empty."""
     edge = np.concatenate([owner[0], owner[-1], owner[1:-1, 0], owner[1:-1, -1]])
     on_edge = np.bincount(edge, minlength=len(claims)) / len(edge)
     return tuple(
         BACKGROUND if ring > RING else EMPTY if claim < CLAIM else OBJECT
         for ring, claim in zip(on_edge, claims, strict=True)
     )
+
+
+def _difference(masks: Tensor, slot_images: Tensor) -> Tensor:
+    """(B, N, H, W) in [0, 1]: how far what each slot paints is from what the others would paint there without it.
+
+    Args:
+        masks: (B, N, 1, H, W), summing to 1 over the slots.
+        slot_images: (B, N, 3, H, W) in about [0, 1].
+    """
+    found = []
+    for slot in range(masks.shape[1]):
+        others = [n for n in range(masks.shape[1]) if n != slot]
+        weights = masks[:, others]  # summed, and not 1 minus the slot's own mask, which rounding may make 1
+        rest = (weights * slot_images[:, others]).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-30)
+        found.append((slot_images[:, slot] - rest).abs().amax(dim=1))
+    return torch.stack(found, dim=1)
 
 
 def _middle(picture: Pixels) -> Pixels:

@@ -12,7 +12,7 @@ from PIL import Image
 from src.data.toy_datasets import make_dataset
 from src.editor import reference
 from src.editor.scene import EditableScene
-from src.editor.studio import BACKGROUND, EMPTY, MOST_UPLOAD, OBJECT, Studio, _roles, open_studio
+from src.editor.studio import BACKGROUND, EMPTY, MOST_UPLOAD, OBJECT, Studio, _difference, _roles, open_studio
 from src.editor.texts import Refused
 
 from ..evaluation.factor_model import COLOUR, SHAPE, SIZE, SPARE, FactorModel, X, Y
@@ -39,6 +39,16 @@ def test_roles_are_read_off_who_owns_which_pixels():
     assert _roles(owner, claims) == (BACKGROUND, EMPTY, OBJECT, EMPTY)
 
 
+def test_what_a_slot_changes_is_told_against_what_the_others_would_paint():
+    masks = torch.tensor([0.7, 0.2, 0.1]).view(1, 3, 1, 1, 1).repeat(1, 1, 1, 1, 2)
+    masks[0, :, 0, 0, 1] = torch.tensor([0.0, 1 - 1e-6, 1e-6])
+    paint = torch.tensor([[0.0, 0.5], [0.3, 0.2], [0.9, 0.2]]).view(1, 3, 1, 1, 2).repeat(1, 1, 3, 1, 1)
+    found = _difference(masks, paint)
+    assert found.shape == (1, 3, 1, 2)
+    assert found[0, :, 0, 0].tolist() == pytest.approx([0.5, 0.1875, 0.9 - 0.06 / 0.9], abs=1e-5)
+    assert found[0, 1:, 0, 1].tolist() == pytest.approx([0, 0], abs=1e-6)  # the same paint: nobody would miss it
+
+
 def test_blocks_are_known_by_name(studio):
     named = {block.factor: i for i, block in enumerate(studio.meanings) if block.nth == 1}
     assert named["shape"] == SHAPE and named["x"] == X and named["y"] == Y
@@ -49,7 +59,10 @@ def test_a_view_tells_objects_from_the_rest(studio):
     scene = scene_of(studio, 2)
     (view,) = studio.look([scene.codes])
     assert sorted(view.roles) == [BACKGROUND, EMPTY, EMPTY, OBJECT, OBJECT]
-    assert view.claims is not None and view.claims.sum() == pytest.approx(1)
+    assert view.claims is not None and view.owner is not None
+    for slot, role in enumerate(view.roles):
+        owned = (view.owner == slot).mean()
+        assert view.claims[slot] == pytest.approx(owned) if role == OBJECT else view.claims[slot] < owned / 10 + 1e-6
     assert view.parts is not None and view.parts.shape == (5, 32, 32, 4)
 
 
