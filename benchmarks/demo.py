@@ -127,7 +127,7 @@ def picture(address: str, path: Path) -> None:
         page.set_default_timeout(WAIT)
         page.goto(address, timeout=WAIT)
         page.wait_for_selector("#board table")
-        while page.locator("#board tr.object").count() != 3:
+        while page.locator("#board tr.object").count() != 4:
             old = page.get_attribute("#board figure.input img", "src")
             page.click("#random")
             page.wait_for_function("old => document.querySelector('#board figure.input img').src !== old", arg=old)
