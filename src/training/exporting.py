@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def write_graphs(config: ExportConfig) -> list[Path]:
                 bar.update()
     for name, entry in entries.items():
         print(_line(name, entry), flush=True)
-    content = {"checkpoint": config.checkpoint, "pictures": source, "torch": torch.__version__, "files": entries}
+    files = {name: {**entry, "largest_error": _finite(entry["largest_error"])} for name, entry in entries.items()}
+    content = {"checkpoint": config.checkpoint, "pictures": source, "torch": torch.__version__, "files": files}
     paths.append(write_json(folder / "export.json", content))
     for name, entry in entries.items():
         few = entry["codes_differ"] <= MOST_CODES * entry["codes"]
@@ -90,7 +92,7 @@ def compare(graph: Graph, run: Run, inputs: Tensor) -> dict[str, Any]:
 
     Returns:
         codes_differ: how many of `codes` codes; 0 of 0 where no codes come out.
-        largest_error: by output, over scenes whose codes are all the same.
+        largest_error: by output, over scenes whose codes are all the same; infinite where one of the two has no number.
     """
     differ = codes = 0
     errors = dict.fromkeys((name for name in graph.outputs if name != "codes"), 0.0)
@@ -103,7 +105,7 @@ def compare(graph: Graph, run: Run, inputs: Tensor) -> dict[str, Any]:
             differ, codes = differ + int(wrong.sum()), codes + wrong.numel()
             same = ~wrong.flatten(1).any(dim=1)
         for name, largest in errors.items():
-            off = (found[name] - expected[name])[same].abs()
+            off = (found[name] - expected[name])[same].abs().nan_to_num(nan=math.inf)
             errors[name] = max(largest, off.max().item()) if off.numel() else largest
     return {"images": len(inputs), "codes": codes, "codes_differ": differ, "largest_error": errors}
 
@@ -173,6 +175,11 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _finite(errors: Mapping[str, float]) -> dict[str, float | None]:
+    """As JSON holds them: what is infinite is None."""
+    return {output: error if math.isfinite(error) else None for output, error in errors.items()}
 
 
 def _line(name: str, entry: dict[str, Any]) -> str:

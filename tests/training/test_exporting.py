@@ -137,6 +137,13 @@ def test_a_comparison_counts_what_differs() -> None:
     assert same == {"images": 1, "codes": 0, "codes_differ": 0, "largest_error": {"image": 0.0, "masks": 0.0}}
 
 
+def test_what_is_no_number_is_as_wrong_as_can_be() -> None:
+    decoder = DecoderGraph(make_model("svq", {**SIZES, "num_iterations": 1, "num_starts": 1}).eval())
+    codes = torch.zeros(3, 3, 5, dtype=torch.int64)
+    found = compare(decoder, lambda batch: [decoder(batch)[0] * float("nan"), decoder(batch)[1]], codes)
+    assert found["largest_error"] == {"image": float("inf"), "masks": 0.0}
+
+
 @pytest.mark.slow
 def test_a_graph_that_is_off_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path / "model.pth", "dvae")
