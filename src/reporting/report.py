@@ -59,7 +59,7 @@ def make_report(
         for section in sections:
             since, before = time.perf_counter(), len(subject.notes)
             found = section.scores(subject, config)
-            missing = all(value is None for value in found.values())
+            missing = all(value is None for name, value in found.items() if name != "arrays")
             blocks: Sequence[Block] = [f"Not measured. {line}" for line in subject.notes[before:]]
             if not missing:
                 blocks = section.show(subject, found, config)

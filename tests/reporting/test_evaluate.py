@@ -123,6 +123,14 @@ def test_sections_can_be_left_out_and_then_no_judge_is_trained(tmp_path: Path) -
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_section_without_a_number_says_why(tmp_path: Path) -> None:
+    path = trained(tmp_path / "model.pth")
+    words = ("sections=[codes]", "data.num_test=1", "data.max_shapes=1")
+    found, page = report(tmp_path, f"checkpoint={path}", *words)
+    assert found["scores"]["readout"] is None
+    assert "Not measured. codes: too few matched objects" in page
+
+
 def test_a_model_without_a_prior_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
     path = trained(tmp_path / "model.pth", prior=False)
     found, page = report(tmp_path, f"checkpoint={path}", "sections=[segmentation,prior]")
