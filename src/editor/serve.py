@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +61,7 @@ def launch(studio: Studio, config: DemoConfig) -> gr.Blocks:
     """Starts the server in threads of its own and returns the running page.
 
     Raises:
-        ConfigError: the address or port is not free.
+        ConfigError: the port is not free, or the host is no IPv4 address of this machine.
     """
     from .page import HERE, THEME, make_page
 
@@ -86,15 +88,28 @@ def launch(studio: Studio, config: DemoConfig) -> gr.Blocks:
         "prevent_thread_lock": True,
         "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None, "middleware": [_limit()]},
     }
+    _require_free(config.host, config.port)
     try:
         page.launch(**settings)
-    except OSError as error:
-        taken = "port" in str(error)  # Gradio's words; any other reason is the system's
-        raise ConfigError(
-            f"host={config.host} port={config.port} cannot be served ({'the port is taken' if taken else error}); "
-            "give another, such as port=7861"
-        ) from error
+    except OSError as error:  # somebody was faster
+        raise ConfigError(_not_served(config.host, config.port, "the port is taken", "port=7861")) from error
     return page
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raises ConfigError unless this machine can listen there: Gradio takes every reason for a port that is taken."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            line = _not_served(host, port, "the port is taken", "port=7861")
+        else:
+            line = _not_served(host, port, str(error.strerror or error), "host=127.0.0.1")
+        raise ConfigError(line) from error
+
+
+def _not_served(host: str, port: int, reason: str, instead: str) -> str:
+    return f"host={host} port={port} cannot be served ({reason}); give another, such as {instead}"
 
 
 def open_checkpoint(config: DemoConfig) -> Studio:

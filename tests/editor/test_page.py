@@ -143,6 +143,13 @@ def test_a_port_that_is_taken_is_one_line():
         assert "(the port is taken); give another" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", "'::1'"])
+def test_a_host_that_is_not_this_machine_is_one_line(host):
+    with pytest.raises(ConfigError) as error:
+        serve.launch(tiny_studio(), demo_config(f"host={host}"))
+    assert str(error.value).endswith("; give another, such as host=127.0.0.1") and "\n" not in str(error.value)
+
+
 def test_by_default_only_this_machine_reaches_it():
     assert demo_config().host == "127.0.0.1"
 
