@@ -167,7 +167,7 @@ class Session:
         if not isinstance(temperature, (int, float)) or not low <= temperature <= high:
             raise Refused("bad_number", name="temperature", low=low, high=high)
         size = studio.model.codebook_size
-        if not isinstance(top_k, (int, float)) or int(top_k) != top_k or not 0 <= top_k <= size:
+        if not isinstance(top_k, (int, float)) or not 0 <= top_k <= size or int(top_k) != top_k:
             raise Refused("bad_number", name="top-k", low=0, high=size)
         among = int(top_k) or None
         if complete:
