@@ -9,9 +9,9 @@ const shapes = {
     square: (r) => { paper.rect(-r, -r, 2 * r, 2 * r); },
     triangle: (r) => { paper.moveTo(0, -r); paper.lineTo(r, r); paper.lineTo(-r, r); paper.closePath(); },
 };
-let at = { x: canvas.width / 2, y: canvas.height / 2 }, drawn = false;
+let at = { x: canvas.width / 2, y: canvas.height / 2 };
 
-const clear = () => { paper.fillStyle = "#000"; paper.fillRect(0, 0, canvas.width, canvas.height); drawn = false; };
+const clear = () => { paper.fillStyle = "#000"; paper.fillRect(0, 0, canvas.width, canvas.height); };
 const mark = () => {
     paper.save();
     paper.translate(at.x, at.y);
@@ -20,7 +20,6 @@ const mark = () => {
     shapes[value("tool")](size() / 2);
     paper.fill();
     paper.restore();
-    drawn = true;
 };
 const point = (event) => {
     const box = canvas.getBoundingClientRect();

@@ -55,7 +55,8 @@ def proposals(session: Session, studio: Studio, language: str) -> str:
     for number, view in enumerate(studio.look(session.proposals)):
         name = say(language, "scene", number=number + 1)
         cells.append(_button(["take", number], name, _picture(view.picture, "")))
-    return f'<div class="proposals" role="group" aria-label="{_text(language, "prior_title")}">{"".join(cells)}</div>'
+    label = _text(language, "prior_title")
+    return f'<div class="proposals" data-arrows role="group" aria-label="{label}">{"".join(cells)}</div>'
 
 
 def _pictures(session: Session, before: View, now: View, language: str) -> str:

@@ -88,7 +88,20 @@ def test_what_is_no_action_gets_one_line(begun, action):
 
 @pytest.mark.parametrize(
     ("temperature", "top_k"),
-    [(0, 0), (3, 0), ("1", 0), (None, 0), (float("nan"), 0), (1.0, -1), (1.0, 9), (1.0, 0.5), (1.0, "2"), (1.0, None)],
+    [
+        (0, 0),
+        (3, 0),
+        ("1", 0),
+        (None, 0),
+        (float("nan"), 0),
+        (1.0, -1),
+        (1.0, 9),
+        (1.0, 0.5),
+        (1.0, "2"),
+        (1.0, None),
+        (1.0, float("nan")),
+        (1.0, float("inf")),
+    ],
 )
 def test_numbers_out_of_range_get_one_line(begun, temperature, top_k):
     with pytest.raises(Refused):
@@ -103,6 +116,14 @@ def test_before_there_is_a_scene_edits_are_refused():
 
 
 # ------------------------------------------------------------------ what is shown
+
+
+def test_arrow_keys_go_through_the_table_the_codes_and_the_scenes(begun):
+    studio = tiny_studio()
+    offered = begun.act(studio, ["select", 0, 0]).propose(studio, False, 1.0, 0, seed=0)
+    html = board(offered, studio, "en") + proposals(offered, studio, "en")
+    groups = re.findall(r"<(?:table|div class=\"(\w+)\") data-arrows", html)
+    assert groups == ["", "symbols", "proposals"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
