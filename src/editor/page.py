@@ -25,12 +25,12 @@ PNG = "data:image/png;base64,"
 OWN: dict[str, Any] = {"elem_classes": "svq", "apply_default_css": False}  # of parts that page.css lays out
 TOOLS = ("circle", "square", "triangle", "brush")
 
-# Fonts that the system has: none is fetched.
+# Fonts that the system has: none is fetched. Soft's own grey of lesser text is too light to be read on white.
 THEME = Soft(
     primary_hue="indigo",
     font=["system-ui", "-apple-system", "Segoe UI", "Noto Sans KR", "Noto Sans CJK KR", "sans-serif"],
     font_mono=["ui-monospace", "monospace"],
-)
+).set(body_text_color_subdued="*neutral_500")
 
 
 def make_page(studio: Studio, language: str = "auto") -> gr.Blocks:

@@ -101,6 +101,9 @@ def test_scenes_are_written_and_one_is_taken(page):
     page.click("#sample")
     page.wait_for_selector("#offered img")
     assert page.locator("#offered button").count() == 8
+    page.locator("#offered button").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.do") == '["take",1]'
     page.locator("#offered button").nth(2).click()
     said(page, "Scene 3 was chosen")
     kept = codes(page)[0]
@@ -154,6 +157,32 @@ def test_a_korean_browser_gets_korean_and_may_switch(page):
     page.click("a.switch")
     page.wait_for_selector("text=Edit a scene by its codes")
     assert not page.url.rstrip("/").endswith("ko")
+
+
+@pytest.mark.parametrize(
+    "page", [{"locale": "en-GB", "color_scheme": dark} for dark in ("dark", "light")], indirect=True
+)
+def test_it_follows_the_systems_light_or_dark_mode(page):
+    """Text and ground differ as much as WCAG asks of normal text, 4.5 to 1, in both."""
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    ground, *inks = (_luminance(page.evaluate(_COLOUR, selector)) for selector in _SHOWN)
+    assert (ground < 0.2) == dark
+    for ink in inks:
+        light, deep = max(ground, ink), min(ground, ink)
+        assert (light + 0.05) / (deep + 0.05) >= 4.5
+
+
+_SHOWN = ("body", "header h1", "#board thead th", "#board tbody th span", "#board figcaption", "#board .said")
+_COLOUR = """selector => {
+    const style = getComputedStyle(document.querySelector(selector));
+    return (selector === "body" ? style.backgroundColor : style.color).match(/[\\d.]+/g).slice(0, 3).map(Number);
+}"""
+
+
+def _luminance(colour: list[float]) -> float:
+    """Relative luminance of sRGB as WCAG 2 defines it, 0 to 1."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 360, "height": 740}, "locale": "en-GB"}], indirect=True)
