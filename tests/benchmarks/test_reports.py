@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reports import BARS, RESULTS, summarize
+from benchmarks.reports import BARS, MINUTES, RESULTS, summarize
 from src.reporting.sections import HEADLINE
 
 from ..reporting.test_comparison import result
@@ -28,13 +28,14 @@ def test_a_table_of_two_seeds(tmp_path: Path) -> None:
     )
     assert lines[2] == "|  | bar | seed 0 | seed 1 | mean ± std | 95 % interval of the mean |"
     assert any(line.startswith("| FG-ARI |  | 0.900 | 0.940 | 0.920 ± 0.028 |") for line in lines)
+    assert lines[-1] == f"| {MINUTES} | ≤ 5 | 1.0 | 2.0 | 1.5 ± 0.7 | – |"
     assert sorted(path.name for path in tmp_path.glob("comparison*")) == [
         *("comparison.json", "comparison.md", "comparison.png"),
     ]
 
 
 def test_every_bar_belongs_to_a_row() -> None:
-    labels = {measure.label for measure in HEADLINE}
+    labels = {MINUTES, *(measure.label for measure in HEADLINE)}
     assert all(bars.keys() <= labels for bars in BARS.values())
 
 
