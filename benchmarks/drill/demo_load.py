@@ -502,6 +502,7 @@ def _only_uploads(site: Site, answer: Answer) -> bool:
 
 def _event(site: Site, event: Any) -> tuple[bool, str, bytes]:
     visitor = Visitor(site.page, "odd")
+    visitor.open()  # without a scene no slot and no code would be looked at
     shown = visitor.press("board", event=event)
     line = said(shown)
     return line.startswith("error: ") and "<script>" not in shown, line, shown.encode()

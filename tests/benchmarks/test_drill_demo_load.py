@@ -76,6 +76,7 @@ def test_what_no_page_sends_is_refused(site, part):
     cases = [demo_load._attempted(site, *attempt) for attempt in tried]
     assert len(cases) > 5 and [f"{case.name}: {case.happened}" for case in cases if not case.passed] == []
     assert demo_load._nothing_elsewhere(site).passed
+    assert not any("no scene yet" in case.happened for case in cases)  # that is no answer to what was sent
 
 
 @pytest.mark.slow
