@@ -22,7 +22,7 @@ TINY = (
     *("model.num_codebooks=2", "model.codebook_size=8", "model.code_dim=4"),
     *("model.feature_dim=8", "model.slot_mlp_dim=16"),
     *(f"training.steps={STEPS}", "training.batch_size=4", "training.warmup_steps=2", "training.log_every=2"),
-    *("training.sketch_steps=8", "training.quantize_from=4", "training.quantize_by=12"),
+    *("training.sketch_steps=8", "training.quantize_from=4", "training.quantize_by=12", "training.merge_to=6"),
     *("training.eval_every=6", "training.image_every=1000000", "training.checkpoint_every=4"),
     *(f"training.prior.steps={STEPS}", "training.prior.batch_size=8", "training.prior.warmup_steps=2"),
     *("training.prior.embed_dim=8", "training.prior.num_heads=2", "training.prior.num_layers=1"),
