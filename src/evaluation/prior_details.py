@@ -100,8 +100,10 @@ def _predictions(subject: Subject) -> dict[str, Any]:
     whole = {name: torch.cat(parts).cpu().double().numpy() for name, parts in kept.items() if parts}
     bits = {
         name: {
-            "blocks": [mean(one) for one in (whole[name].mean(axis=1) / math.log(2)).T],
-            "slots": [mean(one) for one in (whole[name].mean(axis=2) / math.log(2)).T] if model.has_slots else None,
+            "blocks": [mean(one, subject.seed) for one in (whole[name].mean(axis=1) / math.log(2)).T],
+            "slots": [mean(one, subject.seed) for one in (whole[name].mean(axis=2) / math.log(2)).T]
+            if model.has_slots
+            else None,
         }
         if name in whole
         else None
@@ -113,7 +115,7 @@ def _predictions(subject: Subject) -> dict[str, Any]:
     for block in range(model.num_codebooks):
         top, right, entropy, nll = (whole[name][..., block] for name in ("top", "right", "entropy", "canonical"))
         found = calibration_of(top.ravel(), right.ravel())
-        entropy_bits, realised = (mean(one.mean(axis=1) / math.log(2)) for one in (entropy, nll))
+        entropy_bits, realised = (mean(one.mean(axis=1) / math.log(2), subject.seed) for one in (entropy, nll))
         calibration.append({**found, "entropy": entropy_bits, "realised": realised})
     return {"bits": bits, "calibration": calibration}
 

@@ -10,6 +10,7 @@ import torch
 
 from src.data.toy_datasets import make_dataset
 from src.evaluation import prior_details as module
+from src.evaluation.intervals import mean
 from src.evaluation.passes import run_model
 from src.evaluation.prior_details import calibration_of, prior_details, prior_details_figures, total_variation
 from src.evaluation.subject import Subject
@@ -69,6 +70,15 @@ def test_an_untrained_prior_is_scored_and_what_has_no_judge_is_left_out(monkeypa
     figures = prior_details_figures(one, scores)
     assert "reliability" in figures and ("completions" in figures) == (scores["completions"] is not None)
     assert prior_details(subject()) == scores
+
+
+def test_the_seed_draws_the_intervals(monkeypatch) -> None:
+    seeds = []
+    monkeypatch.setattr(module, "mean", lambda values, seed=0: seeds.append(seed) or mean(values, seed))
+    one = subject()
+    one.seed = 1
+    module._predictions(one)
+    assert len(seeds) > 10 and set(seeds) == {1}
 
 
 def test_without_a_prior_there_is_nothing_to_score() -> None:
