@@ -54,9 +54,14 @@ class CodeModel(nn.Module, ABC):
         self.origin: dict[str, Any] = {}
 
     @property
+    def code_quantizer(self) -> SemanticVectorQuantizer | None:
+        """What turns blocks into codes, where codes have vectors."""
+        return None
+
+    @property
     def codebook(self) -> Tensor | None:
         """The M codebooks (M, K, C), where codes have vectors."""
-        return None
+        return None if self.code_quantizer is None else self.code_quantizer.codebook
 
     @property
     def has_codes(self) -> bool:
@@ -145,8 +150,8 @@ class CodeModel(nn.Module, ABC):
             RuntimeError: there is a prior, which knows the codes as they are.
             TypeError, ValueError: the model has no codebooks of vectors, or not so many codes.
         """
-        quantizer = getattr(self, "quantizer", None)
-        if not isinstance(quantizer, SemanticVectorQuantizer):
+        quantizer = self.code_quantizer
+        if quantizer is None:
             raise ValueError("this model has no codebooks whose codes could be merged: use one with bottleneck='codes'")
         if self.prior is not None:
             raise RuntimeError(

@@ -261,12 +261,12 @@ class SVQ(CodeModel):
         return self.quantizer.embed(codes)
 
     @property
-    def codebook(self) -> Tensor | None:
-        return self.quantizer.codebook if isinstance(self.quantizer, SemanticVectorQuantizer) else None
+    def code_quantizer(self) -> SemanticVectorQuantizer | None:
+        return self.quantizer if isinstance(self.quantizer, SemanticVectorQuantizer) else None
 
     @property
     def has_codes(self) -> bool:
-        return isinstance(self.quantizer, SemanticVectorQuantizer)
+        return self.code_quantizer is not None
 
     @property
     def has_slots(self) -> bool:
