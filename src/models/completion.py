@@ -211,7 +211,8 @@ def _log_ways_met(codes: Tensor, requirements: Sequence[Requirement], ordered: i
     of the others, are met so far.
     """
     slots = codes.shape[1]
-    met = torch.stack([each.met_by(codes.flatten(0, 1)).view(-1, slots) for each in requirements]).double()
+    met = torch.stack([each.met_by(codes.flatten(0, 1)).view(-1, slots) for each in requirements])
+    met = met.cpu().double()  # small, and not every device has float64
     others = len(requirements) - ordered
     ways = {(0, 0): torch.ones_like(met[0, :, 0])}
     for n in range(slots):
@@ -224,7 +225,7 @@ def _log_ways_met(codes: Tensor, requirements: Sequence[Requirement], ordered: i
                 if not taken >> k & 1:
                     grown[done, taken | 1 << k] += number * met[ordered + k, :, n]
         ways = grown
-    return ways[ordered, 2**others - 1].clamp(min=1).log().float()
+    return ways[ordered, 2**others - 1].clamp(min=1).log().float().to(codes.device)
 
 
 # ------------------------------------------------------------------ particles
@@ -291,14 +292,15 @@ def _systematic(shares: Tensor, count: int, generator: torch.Generator | None) -
     rounding (Kitagawa 1996)."""
     start = torch.rand(len(shares), 1, generator=generator, device=shares.device)
     points = (torch.arange(count, device=shares.device) + start) / count
-    ends = shares.double().cumsum(-1)
-    points = points.double() * ends[:, -1:]
-    return torch.searchsorted(ends, points.contiguous(), right=True).clamp(max=shares.shape[1] - 1)
+    ends = shares.cpu().double().cumsum(-1)  # see `_log_ways_met`
+    points = points.cpu().double() * ends[:, -1:]
+    found = torch.searchsorted(ends, points.contiguous(), right=True).clamp(max=shares.shape[1] - 1)
+    return found.to(shares.device)
 
 
 def _effective(log_weights: Tensor) -> float:
     """The effective sample size of weights (n,): (Σ w)² / Σ w², 0 if all are 0."""
     if not log_weights.max() > -torch.inf:
         return 0.0
-    weights = (log_weights - log_weights.max()).double().exp()
+    weights = (log_weights - log_weights.max()).cpu().double().exp()
     return float(weights.sum().square() / weights.square().sum())

@@ -133,9 +133,8 @@ class SemanticVectorQuantizer(nn.Module):
         filled = int(self.num_filled) or self.codebook_size  # a model that was never trained has random ones
         count, codebook = self.ema_count[:, :codebook_size].clone(), self.codebook[:, :codebook_size].clone()
         for book in range(self.num_codebooks if filled > codebook_size else 0):
-            count[book], codebook[book] = ward(
-                self.ema_count[book, :filled], self.codebook[book, :filled], codebook_size
-            )
+            used, codes = self.ema_count[book, :filled], self.codebook[book, :filled]
+            count[book], codebook[book] = ward(used.cpu(), codes.cpu(), codebook_size)  # many small steps in float64
         self.ema_count, self.codebook, self.ema_sum = count, codebook, codebook * count.unsqueeze(-1)
         self.codebook_size = codebook_size
         self.num_filled.clamp_(max=codebook_size)
