@@ -54,9 +54,14 @@ class CodeModel(nn.Module, ABC):
         self.origin: dict[str, Any] = {}
 
     @property
+    def code_quantizer(self) -> SemanticVectorQuantizer | None:
+        """What turns blocks into codes, where codes have vectors."""
+        return None
+
+    @property
     def codebook(self) -> Tensor | None:
         """The M codebooks (M, K, C), where codes have vectors."""
-        return None
+        return None if self.code_quantizer is None else self.code_quantizer.codebook
 
     @property
     def has_codes(self) -> bool:
@@ -145,8 +150,8 @@ class CodeModel(nn.Module, ABC):
             RuntimeError: there is a prior, which knows the codes as they are.
             TypeError, ValueError: the model has no codebooks of vectors, or not so many codes.
         """
-        quantizer = getattr(self, "quantizer", None)
-        if not isinstance(quantizer, SemanticVectorQuantizer):
+        quantizer = self.code_quantizer
+        if quantizer is None:
             raise ValueError("this model has no codebooks whose codes could be merged: use one with bottleneck='codes'")
         if self.prior is not None:
             raise RuntimeError(
@@ -195,34 +200,7 @@ class CodeModel(nn.Module, ABC):
                 "this model has a prior already, and init_prior would throw its weights away: "
                 "set model.prior = None before, if that is wanted"
             )
-        prior = AutoregressiveTransformer(
-            self.num_slots,
-            self.num_codebooks,
-            self.codebook_size,
-            embed_dim,
-            num_heads,
-            num_layers,
-            dropout,
-            style,
-            relations,
-        ).to(self.device)
-        if self._prior_state:
-            try:
-                prior.load_state_dict(self._prior_state)
-            except RuntimeError as error:
-                state = self._prior_state
-                saved_dim = state["begin"].shape[0] if "begin" in state else "unknown"
-                saved_heads = int(state["num_heads"]) if "num_heads" in state else "unknown"
-                raise RuntimeError(
-                    f"the loaded prior (embed_dim={saved_dim}, num_heads={saved_heads}) does not fit "
-                    f"init_prior(embed_dim={embed_dim}, num_heads={num_heads}, num_layers={num_layers}): "
-                    "use the sizes it was trained with"
-                ) from error
-            self._prior_state = {}
-        elif style == "default" and self.codebook is not None:
-            prior.start_from(self.codebook)
-        self.prior = prior.train(self.training)
-        self.config["prior"] = {
+        arguments: dict[str, Any] = {
             "embed_dim": embed_dim,
             "num_heads": num_heads,
             "num_layers": num_layers,
@@ -230,6 +208,23 @@ class CodeModel(nn.Module, ABC):
             "style": style,
             "relations": relations,
         }
+        prior = AutoregressiveTransformer(self.num_slots, self.num_codebooks, self.codebook_size, **arguments)
+        prior.to(self.device)
+        if self._prior_state:
+            try:
+                prior.load_state_dict(self._prior_state)
+            except RuntimeError as error:
+                saved = _told_by(self._prior_state)
+                asked = {name: arguments[name] for name in saved}
+                raise RuntimeError(
+                    f"the loaded prior ({_listed(saved)}) does not fit init_prior({_listed(asked)}): "
+                    "use the arguments it was trained with"
+                ) from error
+            self._prior_state = {}
+        elif style == "default" and self.codebook is not None:
+            prior.start_from(self.codebook)
+        self.prior = prior.train(self.training)
+        self.config["prior"] = arguments
         return prior
 
     @torch.no_grad()
@@ -270,7 +265,7 @@ class CodeModel(nn.Module, ABC):
         prior = self._require_prior()
         if not self.has_slots:
             raise ValueError(f"a {self.kind} has no slots that could be kept: complete scenes of a model of kind svq")
-        if isinstance(given, Tensor) and 0 < len(given) <= self.num_slots:
+        if isinstance(given, Tensor) and given.ndim == 2 and 0 < len(given) <= self.num_slots:
             given = self.in_order(given[None].to(self.device))[0]
         done = complete(prior, count, given, wanted, temperature, top_k, generator, particles)
         return replace(done, codes=self.in_order(done.codes))
@@ -410,6 +405,21 @@ def _built(kind: type[Model], config: Mapping[str, Any], prior: Mapping[str, Any
     if prior is not None:
         model.init_prior(**prior)
     return model
+
+
+def _told_by(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of `init_prior` that the weights of a prior tell."""
+    return {
+        "embed_dim": state["begin"].shape[0] if "begin" in state else "unknown",
+        "num_heads": int(state["num_heads"]) if "num_heads" in state else "unknown",
+        "num_layers": len({name.split(".")[1] for name in state if name.startswith("layers.")}),
+        "style": "default" if "norm.weight" in state else "paper",
+        "relations": any(name.startswith("relations.") for name in state),
+    }
+
+
+def _listed(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in arguments.items())
 
 
 def _require_likely_sizes(

@@ -98,7 +98,7 @@ def complete(
         rounds: rounds are added until they are worth `PLENTY` · `count` independent scenes, at most so many.
 
     Raises:
-        TypeError: `given` is no tensor, or `wanted` holds something else than requirements.
+        TypeError: `given` is no int64 tensor of two dimensions, or `wanted` holds something else than requirements.
         ValueError: codes that are none, nothing or more asked for than there are slots, an empty set of codes.
         NothingFound: not one particle holds what was asked for.
     """
@@ -106,8 +106,9 @@ def complete(
     require_temperature(temperature)
     if top_k is not None:
         require_positive(top_k=top_k)
-    if given is not None and not isinstance(given, Tensor):
-        raise TypeError(f"given must be an int64 tensor (G, {prior.num_codebooks}), got {type(given).__name__}")
+    if given is not None and not (isinstance(given, Tensor) and given.dtype == torch.int64 and given.ndim == 2):
+        got = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise TypeError(f"given must be an int64 tensor (G, {prior.num_codebooks}), got {got}")
     for requirement in wanted:
         if not isinstance(requirement, Requirement):
             raise TypeError(f"wanted must hold Requirement objects, got {requirement!r}")
@@ -211,7 +212,8 @@ def _log_ways_met(codes: Tensor, requirements: Sequence[Requirement], ordered: i
     of the others, are met so far.
     """
     slots = codes.shape[1]
-    met = torch.stack([each.met_by(codes.flatten(0, 1)).view(-1, slots) for each in requirements]).double()
+    met = torch.stack([each.met_by(codes.flatten(0, 1)).view(-1, slots) for each in requirements])
+    met = met.cpu().double()  # small, and not every device has float64
     others = len(requirements) - ordered
     ways = {(0, 0): torch.ones_like(met[0, :, 0])}
     for n in range(slots):
@@ -224,7 +226,7 @@ def _log_ways_met(codes: Tensor, requirements: Sequence[Requirement], ordered: i
                 if not taken >> k & 1:
                     grown[done, taken | 1 << k] += number * met[ordered + k, :, n]
         ways = grown
-    return ways[ordered, 2**others - 1].clamp(min=1).log().float()
+    return ways[ordered, 2**others - 1].clamp(min=1).log().float().to(codes.device)
 
 
 # ------------------------------------------------------------------ particles
@@ -291,14 +293,15 @@ def _systematic(shares: Tensor, count: int, generator: torch.Generator | None) -
     rounding (Kitagawa 1996)."""
     start = torch.rand(len(shares), 1, generator=generator, device=shares.device)
     points = (torch.arange(count, device=shares.device) + start) / count
-    ends = shares.double().cumsum(-1)
-    points = points.double() * ends[:, -1:]
-    return torch.searchsorted(ends, points.contiguous(), right=True).clamp(max=shares.shape[1] - 1)
+    ends = shares.cpu().double().cumsum(-1)  # see `_log_ways_met`
+    points = points.cpu().double() * ends[:, -1:]
+    found = torch.searchsorted(ends, points.contiguous(), right=True).clamp(max=shares.shape[1] - 1)
+    return found.to(shares.device)
 
 
 def _effective(log_weights: Tensor) -> float:
     """The effective sample size of weights (n,): (Σ w)² / Σ w², 0 if all are 0."""
     if not log_weights.max() > -torch.inf:
         return 0.0
-    weights = (log_weights - log_weights.max()).double().exp()
+    weights = (log_weights - log_weights.max()).cpu().double().exp()
     return float(weights.sum().square() / weights.square().sum())

@@ -97,8 +97,8 @@ class PatchVQVAE(CodeModel):
         return {"encoder": list(self.encoder.parameters()), "decoder": list(self.decoder.parameters())}
 
     @property
-    def codebook(self) -> Tensor:
-        return self.quantizer.codebook
+    def code_quantizer(self) -> SemanticVectorQuantizer:
+        return self.quantizer
 
     def _patches(self, image: Tensor) -> Tensor:
         """Image → vectors (B, N, C), one a patch."""

@@ -120,7 +120,7 @@ def validation_nll(session: Session, prior: AutoregressiveTransformer, codes: Te
     total = 0.0
     with session.fabric.autocast():
         for chunk in codes.split(session.config.training.prior.batch_size):
-            total += prior.nll(chunk.to(session.fabric.device)).double().sum().item()
+            total += prior.nll(chunk.to(session.fabric.device)).cpu().double().sum().item()
     return total / codes.numel()
 
 
