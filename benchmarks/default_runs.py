@@ -27,38 +27,13 @@ from src.configs.arguments import Parser
 from src.configs.errors import ConfigError
 from src.configs.launch import compose_config, plain
 from src.training.checkpoint import FREE, differences
-from src.training.results import lookup, write_json
+from src.training.results import SCORES, Row, lookup, write_json
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
 
-# label, where in results.json, unit factor, digits
-ROWS: tuple[tuple[str, tuple[str, ...], float, int], ...] = (
-    ("process start to exit, minutes", ("wall_seconds",), 1 / 60, 1),
-    ("FG-ARI of arg-max masks", ("scores", "segmentation", "fg_ari"), 1, 3),
-    ("FG-ARI of slot attention", ("scores", "segmentation", "fg_ari_attention"), 1, 3),
-    ("mIoU", ("scores", "segmentation", "miou"), 1, 3),
-    ("reconstruction MSE", ("scores", "reconstruction", "mse"), 1, 4),
-    ("PSNR, dB", ("scores", "reconstruction", "psnr"), 1, 1),
-    ("colour read from the code vectors, %", ("scores", "readout", "colour", "accuracy"), 100, 1),
-    ("shape read from the code vectors, %", ("scores", "readout", "shape", "accuracy"), 100, 1),
-    ("size read from the code vectors, R²", ("scores", "readout", "size", "r2"), 1, 3),
-    ("x read from the code vectors, R²", ("scores", "readout", "x", "r2"), 1, 3),
-    ("y read from the code vectors, R²", ("scores", "readout", "y", "r2"), 1, 3),
-    ("best block's information on colour", ("scores", "blocks", "colour", "value"), 1, 3),
-    ("best block's information on x", ("scores", "blocks", "x", "value"), 1, 3),
-    ("best block's information on y", ("scores", "blocks", "y", "value"), 1, 3),
-    ("codes used, least of all codebooks, %", ("scores", "codebooks", "share_used_min"), 100, 1),
-    ("prior, bits a code (canonical order)", ("scores", "prior", "canonical"), 1, 3),
-    ("prior, bits a code (shuffled order)", ("scores", "prior", "shuffled"), 1, 3),
-    ("well-formed generated scenes, %", ("scores", "generation", "share"), 100, 1),
-    ("… lower end of the Wilson interval, %", ("scores", "generation", "low"), 100, 1),
-    ("… upper end, %", ("scores", "generation", "high"), 100, 1),
-    ("… that obey the rule of the data, %", ("scores", "generation", "obeys_rule", "share"), 100, 1),
-    ("… lower end of the Wilson interval of these, %", ("scores", "generation", "obeys_rule", "low"), 100, 1),
-    ("… upper end of these, %", ("scores", "generation", "obeys_rule", "high"), 100, 1),
-    ("well-formed reconstructions, %", ("scores", "reconstruction", "well_formed", "share"), 100, 1),
-)
+# label, where in seed_<n>.json, unit factor, digits
+ROWS: tuple[Row, ...] = (("process start to exit, minutes", ("wall_seconds",), 1 / 60, 1), *SCORES)
 
 # What a series aims at, by its name and the rows' labels; all else is reported only.
 BARS: dict[str, dict[str, str]] = {

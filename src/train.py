@@ -34,7 +34,7 @@ def main(config: TrainConfig) -> float | None:
     value = train(config, call)["objective"]
     if value is None and call.own_checkpoints:
         raise ConfigError(
-            f"objective={config.objective} is no number in the table of this run; give one of its names, such as "
+            f"objective={config.objective} is no number in results.json of this run; give one of its names, such as "
             "validation.autoencoder_loss or segmentation.fg_ari"
         )
     return value

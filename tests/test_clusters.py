@@ -184,7 +184,7 @@ def test_a_sweep_after_a_number_that_no_run_has(tmp_path):
     words = ["hydra/sweeper=svq_optuna", "hydra.sweeper.n_trials=1", "objective=validation.los"]
     done = command("train", "-m", *TINY, *TWO_STEPS, *words, "training.prior.steps=0", cwd=tmp_path)
     assert done.returncode == 1
-    assert "objective=validation.los is no number in the table of this run" in done.stdout + done.stderr
+    assert "objective=validation.los is no number in results.json of this run" in done.stdout + done.stderr
     assert done.stderr.splitlines()[-1] == "error: no trial of the sweep came to its end; the lines above say why"
 
 

@@ -26,6 +26,7 @@ from ..utils.completion_figures import slot_sheet
 from ..utils.visualization import save_figure
 from .build import open_known
 
+SLOTS = "slots.png"
 GREY = 0.5  # where a slot paints nothing
 
 
@@ -49,6 +50,8 @@ def what_is_asked(
         ConfigError: a setting that cannot be used.
     """
     conditions, scene, keep, cache_dir = config.conditions, config.scene, config.keep, config.cache_dir
+    if scene and config.given is None:
+        raise ConfigError(f"scene={scene} says which scene of a file, but not of which; give given=...")
     if conditions is None and config.given is None and config.image is None:
         if keep is not None:
             raise ConfigError(f"keep={keep} says which slots stay, but not of what; give image=... or given=...")
@@ -170,7 +173,7 @@ def _show(codes: Tensor, model: SVQ, autocast: AbstractContextManager, folder: P
         return []
     parts = decoded.slot_images * decoded.masks + GREY * (1 - decoded.masks)
     sheet = slot_sheet(decoded.recon[0].float().clamp(0, 1), parts[0].float().clamp(0, 1), dpi=dpi)
-    return [save_figure(sheet, folder / "slots.png")]
+    return [save_figure(sheet, folder / SLOTS)]
 
 
 # ------------------------------------------------------------------ words

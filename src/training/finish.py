@@ -1,4 +1,4 @@
-"""The end of a run: scores on the test split, pictures, results.json and one printed table."""
+"""The end of a run: scores on the test split, pictures, results.json and a short printed table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def finish(session: Session, train_data: SceneDataset, val_data: SceneDataset) -
     pictures = save_pictures(session, val_data)
     if arrays is not None:
         pictures += save_score_pictures(session, arrays)
-    session.say(table({"validation": validation, **scores, "seconds": results["seconds"]}))
+    session.say(table(results))
+    session.say(f"all scores are in {path}")
     for note in scores.get("notes", []):
         session.say(f"note: {note}")
     session.say("\n".join(f"wrote {file}" for file in [session.best_path, path, *pictures]))

@@ -1,4 +1,4 @@
-"""What a run leaves behind in words: results.json and one printed table."""
+"""What a run leaves behind in words: results.json, and a printed table of what matters in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,40 @@ import torch
 from ..utils.whole_files import draft_of
 
 PROJECT = Path(__file__).resolve().parents[2]
+
+Row = tuple[str, tuple[str, ...], float, int]
+
+# Label, where in results.json, unit factor, digits.
+OF_THE_RUN: tuple[Row, ...] = (
+    ("minutes in all", ("seconds", "total"), 1 / 60, 1),
+    ("validation loss of the autoencoder", ("validation", "autoencoder_loss"), 1, 4),
+    ("validation loss of the prior, bits a code", ("validation", "prior_bits_per_code"), 1, 3),
+)
+SCORES: tuple[Row, ...] = (
+    ("FG-ARI of arg-max masks", ("scores", "segmentation", "fg_ari"), 1, 3),
+    ("FG-ARI of slot attention", ("scores", "segmentation", "fg_ari_attention"), 1, 3),
+    ("mIoU", ("scores", "segmentation", "miou"), 1, 3),
+    ("reconstruction MSE", ("scores", "reconstruction", "mse"), 1, 4),
+    ("PSNR, dB", ("scores", "reconstruction", "psnr"), 1, 1),
+    ("colour read from the code vectors, %", ("scores", "readout", "colour", "accuracy"), 100, 1),
+    ("shape read from the code vectors, %", ("scores", "readout", "shape", "accuracy"), 100, 1),
+    ("size read from the code vectors, R²", ("scores", "readout", "size", "r2"), 1, 3),
+    ("x read from the code vectors, R²", ("scores", "readout", "x", "r2"), 1, 3),
+    ("y read from the code vectors, R²", ("scores", "readout", "y", "r2"), 1, 3),
+    ("best block's information on colour", ("scores", "blocks", "colour", "value"), 1, 3),
+    ("best block's information on x", ("scores", "blocks", "x", "value"), 1, 3),
+    ("best block's information on y", ("scores", "blocks", "y", "value"), 1, 3),
+    ("codes used, least of all codebooks, %", ("scores", "codebooks", "share_used_min"), 100, 1),
+    ("prior, bits a code (canonical order)", ("scores", "prior", "canonical"), 1, 3),
+    ("prior, bits a code (shuffled order)", ("scores", "prior", "shuffled"), 1, 3),
+    ("well-formed generated scenes, %", ("scores", "generation", "share"), 100, 1),
+    ("… lower end of the Wilson interval, %", ("scores", "generation", "low"), 100, 1),
+    ("… upper end, %", ("scores", "generation", "high"), 100, 1),
+    ("… that obey the rule of the data, %", ("scores", "generation", "obeys_rule", "share"), 100, 1),
+    ("… lower end of the Wilson interval of these, %", ("scores", "generation", "obeys_rule", "low"), 100, 1),
+    ("… upper end of these, %", ("scores", "generation", "obeys_rule", "high"), 100, 1),
+    ("well-formed reconstructions, %", ("scores", "reconstruction", "well_formed", "share"), 100, 1),
+)
 
 
 def provenance(device: torch.device, precision: str, processes: int = 1) -> dict[str, Any]:
@@ -79,27 +113,9 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def table(scores: Mapping[str, Any]) -> str:
-    """Two columns: the dotted name of every number in nested `scores`, and the number."""
-    rows = list(_rows(scores))
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def _rows(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in scores.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _rows(value, f"{name}.")
-        elif isinstance(value, bool) or value is None:
-            yield name, {True: "yes", False: "no", None: "-"}[value]
-        elif isinstance(value, float):
-            yield name, f"{value:.4g}"
-        elif isinstance(value, (int, str)):
-            yield name, str(value)
-        elif isinstance(value, (list, tuple)) and _is_short(value):
-            yield name, " ".join(f"{item:.3g}" for item in value)
-
-
-def _is_short(values: list[Any] | tuple[Any, ...]) -> bool:
-    return len(values) <= 16 and all(isinstance(item, (int, float)) for item in values)
+def table(results: Mapping[str, Any]) -> str:
+    """Two columns: what matters of a run's results, those numbers that there are, and what each is."""
+    found = [(label, lookup(results, path), factor, digits) for label, path, factor, digits in (*OF_THE_RUN, *SCORES)]
+    rows = [(label, f"{value * factor:.{digits}f}") for label, value, factor, digits in found if value is not None]
+    width, places = (max(len(row[column]) for row in rows) if rows else 0 for column in (0, 1))
+    return "\n".join(f"{label:<{width}}  {value:>{places}}" for label, value in rows)

@@ -11,9 +11,10 @@ from ..evaluation.generation import draw_scenes
 from ..models.code_model import CodeModel
 from ..utils import visualization
 from ..utils.precision import autocast, resolve_device, resolve_precision
-from .conditions import complete_scenes, what_is_asked
+from .conditions import SLOTS, complete_scenes, what_is_asked
 
 BATCH = 256  # scenes drawn and painted at once
+IMAGES, CODES = "images.png", "codes.json"
 
 
 def write_samples(config: GenerateConfig) -> list[Path]:
@@ -41,6 +42,7 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     folder = Path(config.output)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output={config.output} is a file; give a folder for images.png and codes.json")
+    _keep_what_is_read(config, folder)
     folder.mkdir(parents=True, exist_ok=True)  # now, not after the scenes are drawn
     asked = what_is_asked(config, model, autocast(precision, device), folder)
     record = {}
@@ -60,8 +62,8 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     if config.top_k is not None:
         title += f", top {config.top_k}"
     sheet = visualization.sample_sheet(images, title, num_samples=config.num_images, dpi=config.dpi)
-    picture = visualization.save_figure(sheet, folder / "images.png")
-    listing = folder / "codes.json"
+    picture = visualization.save_figure(sheet, folder / IMAGES)
+    listing = folder / CODES
     content = {
         "checkpoint": config.checkpoint,
         "seed": config.seed,
@@ -73,3 +75,14 @@ def write_samples(config: GenerateConfig) -> list[Path]:
     }
     listing.write_text(json.dumps(content) + "\n", encoding="utf-8")
     return [*(asked.pictures if asked is not None else ()), picture, listing]
+
+
+def _keep_what_is_read(config: GenerateConfig, folder: Path) -> None:
+    """Refuses a folder whose new files would replace the one that slots are taken from."""
+    for key, source in (("given", config.given), ("image", config.image)):
+        for written in (folder / SLOTS, folder / IMAGES, folder / CODES):
+            if source is not None and written.exists() and Path(source).exists() and written.samefile(source):
+                raise ConfigError(
+                    f"{key}={source} would be replaced by the new {written.name} in output={config.output}; "
+                    f"give another folder, such as output={config.output}_kept"
+                )

@@ -578,7 +578,7 @@ def _wrap(text: str, width: float, size: float) -> str:
 
 
 def _slot_names(num_slots: int) -> list[str]:
-    return [f"slot {slot + 1}" for slot in range(num_slots)]
+    return [f"slot {slot}" for slot in range(num_slots)]
 
 
 # -------------------------------------------------------------------------------------------------- checks

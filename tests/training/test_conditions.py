@@ -106,6 +106,8 @@ def test_words_are_read_off_the_codes(tmp_path, checkpoint, ask, monkeypatch) ->
         (["conditions=a pink circle"], "'pink' is not known here; known are numbers"),
         (["conditions=a red blue circle"], "asks for one object of colour red and blue; ask for two objects"),
         (["keep=[0]"], "says which slots stay, but not of what; give image=... or given=..."),
+        (["scene=3"], "scene=3 says which scene of a file, but not of which; give given=..."),
+        (["scene=3", "image=a.png"], "scene=3 says which scene of a file, but not of which"),
         (["given=missing.json"], "given=missing.json does not exist; give a file with"),
         (["image=missing.png"], "missing.png: no such file"),
         (["image=a.png", "given=a.json"], "do not go together; give one of them"),
@@ -134,6 +136,19 @@ def test_what_cannot_be_asked_for_is_one_line(ask, nothing_is_read, words, said)
 def test_scenes_that_cannot_be_given_are_one_line(tmp_path, ask, nothing_is_read, scenes, words, said) -> None:
     with pytest.raises(ConfigError, match=said):
         ask(scene_file(tmp_path, *scenes), *words)
+
+
+def test_what_is_given_is_never_replaced(tmp_path, ask) -> None:
+    ask()
+    given = tmp_path / "out" / "codes.json"
+    before = given.read_bytes()
+    with pytest.raises(ConfigError, match=r"given=\S+ would be replaced by .* such as output=\S+out_kept$"):
+        ask(f"given={given}", "keep=[0]")
+    with pytest.raises(ConfigError, match=r"image=\S+ would be replaced by the new images.png"):
+        ask(f"image={tmp_path / 'out' / 'images.png'}", "keep=[0]")
+    assert given.read_bytes() == before
+    files, _ = ask(f"given={given}", "keep=[0]", f"output={tmp_path / 'kept'}")
+    assert files == ["slots.png", "images.png", "codes.json"] and given.read_bytes() == before
 
 
 def test_what_the_prior_never_writes_is_one_line(ask, monkeypatch) -> None:

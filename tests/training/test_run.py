@@ -231,7 +231,13 @@ def test_scores_reach_the_file_the_table_and_the_pictures(tmp_path, monkeypatch,
     def fake_scores(model, train_data, test_data, **options):
         asked.update(options, split=test_data.split, training=model.training)
         arrays = {"block_factor": [[0.5, None], [0.1, 0.9]], "factors": ["colour", "x"], "code_counts": [[3, 1]] * 2}
-        scores = {"mse": 0.001234567, "matched": {"share": 0.5, "n": 8}, "perplexity": [2.0, 3.5], "prior": None}
+        scores = {
+            "reconstruction": {"mse": 0.001234567},
+            "segmentation": {"fg_ari": None, "matched": {"share": 0.5, "n": 8}},
+            "generation": {"share": 0.914, "low": 0.9},
+            "attribute_network": {"steps": 2000},
+            "prior": None,
+        }
         return {**scores, "notes": ["x has one value only"], "arrays": arrays}
 
     caplog.set_level("INFO")
@@ -241,9 +247,11 @@ def test_scores_reach_the_file_the_table_and_the_pictures(tmp_path, monkeypatch,
     assert asked["split"] == "test" and asked["top_k"] == 5 and asked["training"] is False
     assert asked["cache_dir"] == str(tmp_path / "logs" / "cache")
     scores = json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
-    assert scores["matched"] == {"share": 0.5, "n": 8} and "arrays" not in scores
+    assert scores["segmentation"]["matched"] == {"share": 0.5, "n": 8} and "arrays" not in scores
     table = {" ".join(line.split()) for line in caplog.text.splitlines()}
-    assert {"mse 0.001235", "matched.share 0.5", "perplexity 2 3.5", "prior -"} <= table
+    assert {"reconstruction MSE 0.0012", "well-formed generated scenes, % 91.4"} <= table
+    assert not any(line.startswith(("FG-ARI", "prior, bits")) or "2000" in line for line in table)  # none, or no matter
+    assert f"all scores are in {tmp_path / 'run' / 'results.json'}" in caplog.text
     assert "note: x has one value only" in caplog.text
     for name in ("block_factor", "codebook_use_objects"):
         assert f"wrote {tmp_path / 'run' / name}.png" in caplog.text
