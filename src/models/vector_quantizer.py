@@ -95,15 +95,16 @@ class SemanticVectorQuantizer(nn.Module):
         with torch.autocast(slots.device.type, enabled=False):  # distances and sums need float32
             blocks = self.to_code(slots.float().unflatten(-1, (self.num_codebooks, -1)))  # (B, N, M, C)
             flat = _by_book(blocks.detach())  # (M, B·N, C)
-            seen = _by_book(gather_rows(blocks.detach())) if self.training else flat  # by all processes
+            seen, filled = flat, self.codebook_size
             if self.training:
-                self._fill(seen)
+                seen = _by_book(gather_rows(blocks.detach()))  # by all processes
+                filled = self._fill(seen)
             codes = self._nearest(flat).T.reshape(blocks.shape[:-1])
             to_nearest = self._lookup(codes).sub_(blocks)
             commitment = to_nearest.square().mean()
             share = blocks.new_ones(())  # of the way to its code that each block goes
             if self.training:
-                self._learn(seen, gather_rows(codes))
+                self._learn(seen, gather_rows(codes), filled)
                 draws = torch.rand(len(blocks) * world_size(), 1, 1, 1, device=blocks.device)
                 share = self.strength * (own_rows(draws) >= self.bypass)
             quantized = self.from_code(torch.addcmul(blocks, to_nearest.detach(), share))  # straight-through estimator
@@ -157,22 +158,24 @@ class SemanticVectorQuantizer(nn.Module):
         return torch.baddbmm(half_norms, self.codebook, flat.mT, alpha=-1).min(dim=1).indices
 
     @torch.no_grad()
-    def _fill(self, flat: Tensor) -> None:
-        """Copies current blocks into the codes that hold none yet."""
-        filled = int(self.num_filled)
+    def _fill(self, flat: Tensor) -> int:
+        """Copies current blocks into codes that hold none yet; how many codes of a codebook hold data then."""
+        filled = int(self.num_filled)  # which a GPU is halted for: once a step is enough
         count = min(self.codebook_size - filled, flat.shape[1])
         if count == 0:
-            return
+            return filled
         fair_use = flat.shape[1] / self.codebook_size
         new = slice(filled, filled + count)
         self.codebook[:, new] = self._random_blocks(flat, count)
         self.ema_sum[:, new] = self.codebook[:, new] * fair_use
         self.ema_count[:, new] = fair_use
         self.num_filled += count
+        return filled + count
 
     @torch.no_grad()
-    def _learn(self, flat: Tensor, codes: Tensor) -> None:
-        """One step of the moving averages, then the revival of dead codes. `flat` (M, B·N, C), `codes` (B, N, M)."""
+    def _learn(self, flat: Tensor, codes: Tensor, filled: int) -> None:
+        """One step of the moving averages, then the revival of dead codes. `flat` (M, B·N, C), `codes` (B, N, M);
+        `filled` codes of a codebook hold data."""
         rows = self._rows(codes).flatten()
         count, total = torch.zeros_like(self.ema_count), torch.zeros_like(self.ema_sum)
         count.view(-1).index_add_(0, rows, torch.ones_like(rows, dtype=torch.float32))
@@ -182,7 +185,6 @@ class SemanticVectorQuantizer(nn.Module):
         # Laplace smoothing keeps a code that lost all its blocks finite.
         blocks_a_step = self.ema_count.sum(-1, keepdim=True)
         smoothed = (self.ema_count + 1e-5) / (blocks_a_step + self.codebook_size * 1e-5) * blocks_a_step
-        filled = int(self.num_filled)
         self.codebook[:, :filled] = (self.ema_sum / smoothed.unsqueeze(-1))[:, :filled]
         if self.revive_below and filled == self.codebook_size:
             fair_use = blocks_a_step / self.codebook_size
