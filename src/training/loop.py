@@ -27,7 +27,7 @@ class Phase:
         seed: of what is drawn while training; the same in all processes, see `utils.distributed`.
         model: the module whose weights are trained, set up by Fabric.
         batches: from the first step on, without end.
-        loss: the loss of this process's share of a batch, and its terms.
+        loss: the loss of this process's share of a batch, and its terms as floats, "loss" among them.
         validate: the validation metrics; "loss" is the objective that chooses the best model.
         illustrate: draws pictures into TensorBoard.
         learning_rate: peak of the optimiser's groups, where a group has none of its own under "peak"; a group whose
@@ -75,7 +75,7 @@ def run_phase(phase: Phase, session: Session) -> None:
             loss, metrics = phase.loss(batch)
             fabric.backward(loss)
             norm = clip_gradients(fabric, phase)
-            _require_finite(phase, session, step + 1, loss=loss.item(), gradient_norm=norm)
+            _require_finite(phase, session, step + 1, loss=metrics["loss"], gradient_norm=norm)
             phase.optimizer.step()
 
             state.step = step + 1
