@@ -200,34 +200,7 @@ class CodeModel(nn.Module, ABC):
                 "this model has a prior already, and init_prior would throw its weights away: "
                 "set model.prior = None before, if that is wanted"
             )
-        prior = AutoregressiveTransformer(
-            self.num_slots,
-            self.num_codebooks,
-            self.codebook_size,
-            embed_dim,
-            num_heads,
-            num_layers,
-            dropout,
-            style,
-            relations,
-        ).to(self.device)
-        if self._prior_state:
-            try:
-                prior.load_state_dict(self._prior_state)
-            except RuntimeError as error:
-                state = self._prior_state
-                saved_dim = state["begin"].shape[0] if "begin" in state else "unknown"
-                saved_heads = int(state["num_heads"]) if "num_heads" in state else "unknown"
-                raise RuntimeError(
-                    f"the loaded prior (embed_dim={saved_dim}, num_heads={saved_heads}) does not fit "
-                    f"init_prior(embed_dim={embed_dim}, num_heads={num_heads}, num_layers={num_layers}): "
-                    "use the sizes it was trained with"
-                ) from error
-            self._prior_state = {}
-        elif style == "default" and self.codebook is not None:
-            prior.start_from(self.codebook)
-        self.prior = prior.train(self.training)
-        self.config["prior"] = {
+        arguments: dict[str, Any] = {
             "embed_dim": embed_dim,
             "num_heads": num_heads,
             "num_layers": num_layers,
@@ -235,6 +208,23 @@ class CodeModel(nn.Module, ABC):
             "style": style,
             "relations": relations,
         }
+        prior = AutoregressiveTransformer(self.num_slots, self.num_codebooks, self.codebook_size, **arguments)
+        prior.to(self.device)
+        if self._prior_state:
+            try:
+                prior.load_state_dict(self._prior_state)
+            except RuntimeError as error:
+                saved = _told_by(self._prior_state)
+                asked = {name: arguments[name] for name in saved}
+                raise RuntimeError(
+                    f"the loaded prior ({_listed(saved)}) does not fit init_prior({_listed(asked)}): "
+                    "use the arguments it was trained with"
+                ) from error
+            self._prior_state = {}
+        elif style == "default" and self.codebook is not None:
+            prior.start_from(self.codebook)
+        self.prior = prior.train(self.training)
+        self.config["prior"] = arguments
         return prior
 
     @torch.no_grad()
@@ -415,6 +405,21 @@ def _built(kind: type[Model], config: Mapping[str, Any], prior: Mapping[str, Any
     if prior is not None:
         model.init_prior(**prior)
     return model
+
+
+def _told_by(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of `init_prior` that the weights of a prior tell."""
+    return {
+        "embed_dim": state["begin"].shape[0] if "begin" in state else "unknown",
+        "num_heads": int(state["num_heads"]) if "num_heads" in state else "unknown",
+        "num_layers": len({name.split(".")[1] for name in state if name.startswith("layers.")}),
+        "style": "default" if "norm.weight" in state else "paper",
+        "relations": any(name.startswith("relations.") for name in state),
+    }
+
+
+def _listed(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in arguments.items())
 
 
 def _require_likely_sizes(

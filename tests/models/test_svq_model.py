@@ -392,15 +392,18 @@ def test_loading_leaves_the_given_state_dict_alone() -> None:
     assert list(state) == names
 
 
-@pytest.mark.parametrize("wrong", [{"embed_dim": 32}, {"num_layers": 2}, {"num_heads": 4}])
-def test_a_prior_of_another_size_is_refused_in_one_line(wrong: dict) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"embed_dim": 32}, {"num_layers": 2}, {"num_heads": 4}, {"relations": True}, {"style": "paper"}]
+)
+def test_a_prior_of_another_kind_is_refused_in_one_line(wrong: dict) -> None:
     model, state = trained_state()
     other = make_model()
     other.load_state_dict(state)
-    with pytest.raises(
-        RuntimeError, match=r"loaded prior \(embed_dim=16, num_heads=2\) does not fit init_prior\(.*use the sizes"
-    ) as e:
+    with pytest.raises(RuntimeError, match="use the arguments it was trained with") as e:
         other.init_prior(**{**PRIOR, **wrong})
+    saved = {"embed_dim": 16, "num_heads": 2, "num_layers": 1, "style": "default", "relations": False}
+    had, asked = (", ".join(f"{name}={value}" for name, value in {**saved, **of}.items()) for of in ({}, wrong))
+    assert f"the loaded prior ({had}) does not fit init_prior({asked})" in str(e.value)
     assert "\n" not in str(e.value)
     assert other.prior is None
     other.init_prior(**PRIOR)  # and the right one still finds its weights
