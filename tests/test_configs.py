@@ -349,12 +349,22 @@ def test_a_value_that_the_data_set_lacks_is_found_before_training(overrides, sai
     assert error.value.exit_code == 2 and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("value", ["2", "0", "yes", "1.5", "null", "'true'", "[true]", "{}"])
+def test_nothing_but_true_and_false_is_true_or_false(value):
+    with pytest.raises(ConfigError, match=r"relations=.* cannot be used; give true or false"):
+        tiny_config(f"training.prior.relations={value}")
+    with pytest.raises(ConfigError, match=r"evaluation\.enabled=.* cannot be used; give true or false"):
+        tiny_config(f"evaluation.enabled={value}")
+    assert tiny_config("training.prior.relations=True").training.prior.relations is True
+
+
 MISTAKES = {
     "train training.learnin_rate=1": "learnin_rate is not a setting; did you mean training.learning_rate?",
     "train model.num_slots=many": "model.num_slots=many cannot be used; give a whole number",
     "train training.merge_to=1.5": "training.merge_to=1.5 cannot be used; give a whole number",
     "train training.learning_rate=fast": "training.learning_rate=fast cannot be used; give a number",
     "train model.shading=banana": "model.shading=banana cannot be used; give true or false",
+    "train training.prior.relations=2": "training.prior.relations=2 cannot be used; give true or false",
     "train training.steps=null": "training.steps: null is not allowed here",
     "train model=huge": "Could not find 'model/huge' Available options in 'model': base",
     "train experiment=nothing": "Available options in 'experiment': clevr_like_easy clevr_like_hard default",

@@ -152,7 +152,7 @@ def _values(entry: Field) -> str:
     kind, _, nothing = kind.partition(" | ")
     if "choices" in rule:
         said = ", ".join(f"`{choice}`" for choice in rule["choices"])
-    elif kind == "bool":
+    elif kind == "Flag":
         said = "`true`, `false`"
     elif "path" in rule:
         said = "path"

@@ -55,7 +55,7 @@ NO_SLURM = (
 )
 
 # what OmegaConf calls the kinds of values
-KINDS = {"bool": "true or false", "integer": "a whole number", "float": "a number"}
+KINDS = {"integer": "a whole number", "float": "a number"}
 
 # what mistakes in settings and their files raise: wrong names and values, files that are no YAML or no text
 OF_SETTINGS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError)

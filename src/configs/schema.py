@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -32,6 +32,12 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "bf16", "float32")
 LANGUAGES = ("auto", "en", "ko")
 MAX_SEED = 2**31 - 1
+
+# true or false and, unlike OmegaConf's bool, nothing that might be meant as one of them: 2, yes, "0".
+if TYPE_CHECKING:
+    Flag = bool
+else:
+    Flag = Any
 
 
 def _one_of(*choices: str) -> Any:
@@ -67,7 +73,7 @@ class DataConfig:
     num_test: int | None = _at_least(1)
     seed: int = _at_least(0, MAX_SEED)
     path: str | None = _path()
-    skip_bad: bool
+    skip_bad: Flag
     cache_dir: str = _path()
     num_workers: int = _at_least(0)
 
@@ -95,10 +101,10 @@ class ModelConfig:
     backbone: str = _one_of(*BACKBONES)
     feature_dim: int | None = _at_least(1)
     slot_mlp_dim: int | None = _at_least(1)
-    implicit: bool
-    salience: bool
+    implicit: Flag
+    salience: Flag
     inhibition: float = _at_least(0)
-    shading: bool
+    shading: Flag
     vocab_size: int = _at_least(2, 2**16)
     decoder_layers: int = _at_least(1)
     decoder_heads: int = _at_least(1)
@@ -120,7 +126,7 @@ class PriorConfig:
     num_heads: int = _at_least(1)
     num_layers: int = _at_least(1)
     style: str = _one_of(*PRIOR_STYLES)
-    relations: bool
+    relations: Flag
 
 
 @dataclass(kw_only=True)
@@ -168,7 +174,7 @@ class TrainingConfig:
 class EvaluationConfig:
     """The scores at the end of a run, on the test split."""
 
-    enabled: bool
+    enabled: Flag
     batch_size: int = _at_least(1)
     num_generated: int = _at_least(1)
     temperature: float = _above(0)
@@ -190,7 +196,7 @@ class VisualizationConfig:
 class AblationConfig:
     """Whether variants of the model are trained and compared instead of one model, which ones, and for how long."""
 
-    enabled: bool
+    enabled: Flag
     seeds: list[int]
     budget: float = _above(0)
     variants: list[str] | None
@@ -257,7 +263,7 @@ class DemoConfig:
     language: str = _one_of(*LANGUAGES)
     host: str
     port: int = _at_least(1, 65535)
-    open: bool
+    open: Flag
     cache_dir: str = _path()
     device: str = _one_of(*DEVICES)
     precision: str = _one_of(*PRECISIONS)
@@ -346,6 +352,9 @@ def check(config: Any, prefix: str = "") -> None:
         key, rule = prefix + entry.name, entry.metadata
         if is_dataclass(value):
             check(value, key + ".")
+        elif entry.type == "Flag":  # as it is spelt above
+            if not isinstance(value, bool):
+                raise ConfigError(f"{key}={'null' if value is None else value} cannot be used; give true or false")
         elif value is None:
             continue
         elif isinstance(value, float) and not math.isfinite(value):
