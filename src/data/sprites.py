@@ -15,7 +15,7 @@ from .odd_one_out import assign, obeys_rule, patterns
 from .scenes import COLOUR, COLOUR_NAMES, COLOUR_VALUES, SHAPE, SIZE, Family, Scenes, X, Y, choose, image_keys, uniform
 from .sprite_shapes import SPRITES
 from .textures import textures
-from .toy_datasets import ToyDataset
+from .toy_datasets import ToyDataset, check_flag
 
 # Which shapes and colours a subset draws from: "in" is for fitting a downstream model, "out" for testing it on values
 # that it has not seen.
@@ -81,7 +81,7 @@ class SpritesDataset(ToyDataset):
 
     def __init__(self, *args: Any, subset: str = "all", ruled: bool = True, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.subset, self.ruled = check_choice("subset", subset, SUBSETS), bool(ruled)
+        self.subset, self.ruled = check_choice("subset", subset, SUBSETS), check_flag("ruled", ruled)
 
     @property
     def min_shapes(self) -> int:
@@ -130,9 +130,6 @@ class SpritesDataset(ToyDataset):
 
     def unruled(self, split: str, count: int) -> SpritesDataset:
         return self._like(split, count, ruled=False)
-
-    def _like(self, split: str, count: int, **settings: Any) -> SpritesDataset:
-        return type(self)(count, self.image_size, self.max_shapes, split, self.seed, self.background, **settings)
 
     def _keys(self, indices: np.ndarray) -> np.ndarray:
         """The random stream of each picture; the subsets have streams of their own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,8 +19,17 @@ from . import rendering
 from .base import SPLITS, SceneDataset, check_choice
 from .scenes import COLOUR_NAMES, MAX_OBJECTS, Family, Scenes, Shape, sample_scenes
 
+Toy = TypeVar("Toy", bound="ToyDataset")
+
 MIN_IMAGE_SIZE = 16
 _PAPER, _INK = "#f4f4f2", "#202020"  # opaque paper under dark ink reads on light and dark pages alike
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value`, if it is True or False; else a TypeError."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r} is neither True nor False")
+    return bool(value)
 
 
 def _check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -77,7 +86,7 @@ class ToyDataset(SceneDataset):
         self.split = check_choice("split", split, SPLITS)
         self.seed = _check_int("seed", seed, 0, 2**63 - 1)
         self.background = check_choice("background", background, self.backgrounds)
-        self.ground_truth = bool(ground_truth)
+        self.ground_truth = check_flag("ground_truth", ground_truth)
         self._scenes: Scenes | None = None
         self._images: Tensor | None = None
         self._instances: Tensor | None = None
@@ -179,7 +188,20 @@ class ToyDataset(SceneDataset):
 
     def of_split(self, split: str, count: int) -> ToyDataset:
         """`count` scenes of the same definition, of the given split."""
-        return type(self)(count, self.image_size, self.max_shapes, split, self.seed, self.background)
+        return self._like(split, count)
+
+    def _like(self: Toy, split: str, count: int, **settings: Any) -> Toy:
+        """`count` scenes of a split; all but `settings` as here."""
+        return type(self)(
+            count,
+            self.image_size,
+            self.max_shapes,
+            split,
+            self.seed,
+            self.background,
+            self.ground_truth,
+            **settings,
+        )
 
     def unruled(self, split: str, count: int) -> ToyDataset:
         """As `of_split`, but every object's shape and colour are drawn without regard to the others'."""

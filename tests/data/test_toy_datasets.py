@@ -163,6 +163,7 @@ def test_sample_sheet_of_one_and_of_many(tmp_path):
         ({"background": None}, ValueError, "background=None is unknown; choose one of: black, random"),
         ({"seed": -1}, ValueError, "seed=-1 is out of range"),
         ({"seed": "0"}, TypeError, "seed='0' is not an integer"),
+        ({"ground_truth": "no"}, TypeError, "ground_truth='no' is neither True nor False"),
     ],
 )
 def test_bad_arguments_get_one_clear_line(arguments, error, message):
@@ -194,6 +195,9 @@ def test_the_first_scenes_and_those_of_another_split_are_the_same_data():
     other = dataset.of_split("val", 5)
     again = MultiDspritesDataset(5, image_size=16, max_shapes=2, split="val", seed=3, background="random")
     assert torch.equal(other.images, again.images)
+    told = MultiDspritesDataset(3, image_size=16, ground_truth=True)
+    for some in (told.first(2), told.first(3), told.of_split("val", 1)):
+        assert some[0].keys() == told[0].keys()
 
 
 def test_factors_are_named_by_what_they_are():
