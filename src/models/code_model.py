@@ -265,7 +265,7 @@ class CodeModel(nn.Module, ABC):
         prior = self._require_prior()
         if not self.has_slots:
             raise ValueError(f"a {self.kind} has no slots that could be kept: complete scenes of a model of kind svq")
-        if isinstance(given, Tensor) and 0 < len(given) <= self.num_slots:
+        if isinstance(given, Tensor) and given.ndim == 2 and 0 < len(given) <= self.num_slots:
             given = self.in_order(given[None].to(self.device))[0]
         done = complete(prior, count, given, wanted, temperature, top_k, generator, particles)
         return replace(done, codes=self.in_order(done.codes))

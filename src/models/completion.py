@@ -98,7 +98,7 @@ def complete(
         rounds: rounds are added until they are worth `PLENTY` · `count` independent scenes, at most so many.
 
     Raises:
-        TypeError: `given` is no tensor, or `wanted` holds something else than requirements.
+        TypeError: `given` is no int64 tensor of two dimensions, or `wanted` holds something else than requirements.
         ValueError: codes that are none, nothing or more asked for than there are slots, an empty set of codes.
         NothingFound: not one particle holds what was asked for.
     """
@@ -106,8 +106,9 @@ def complete(
     require_temperature(temperature)
     if top_k is not None:
         require_positive(top_k=top_k)
-    if given is not None and not isinstance(given, Tensor):
-        raise TypeError(f"given must be an int64 tensor (G, {prior.num_codebooks}), got {type(given).__name__}")
+    if given is not None and not (isinstance(given, Tensor) and given.dtype == torch.int64 and given.ndim == 2):
+        got = f"{given.dtype} {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise TypeError(f"given must be an int64 tensor (G, {prior.num_codebooks}), got {got}")
     for requirement in wanted:
         if not isinstance(requirement, Requirement):
             raise TypeError(f"wanted must hold Requirement objects, got {requirement!r}")

@@ -12,7 +12,7 @@ class Graph(nn.Module):
     """Tensors in, tensors out, nothing random and no choice but by tensors.
 
     Args:
-        model: is put into eval mode.
+        model: is put into eval mode, and none of its weights learns any more.
 
     Attributes:
         input, outputs: what the tensors are called.

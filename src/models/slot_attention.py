@@ -79,6 +79,8 @@ class SlotAttention(nn.Module):
             one, so that quantized slots enter the next (the paper).
     """
 
+    eval_noise: Tensor
+
     def __init__(
         self,
         num_slots: int,
@@ -132,8 +134,6 @@ class SlotAttention(nn.Module):
             self.initial_slots = nn.Parameter(torch.randn(num_slots, slot_dim))
         if slot_init != "learned":
             self.register_buffer("eval_noise", torch.randn(num_slots, slot_dim))
-
-    eval_noise: Tensor
 
     def forward(
         self,
@@ -258,7 +258,7 @@ class SlotAttentionEncoder(nn.Module):
         slot_mlp_dim: int | None = None,
     ) -> None:
         super().__init__()
-        feature_dim = feature_dim or hidden_dim
+        feature_dim = hidden_dim if feature_dim is None else feature_dim
         self.backbone = Backbone(backbone, image_size, in_channels, hidden_dim, feature_dim)
         self.slot_attention = SlotAttention(
             num_slots,
@@ -266,7 +266,7 @@ class SlotAttentionEncoder(nn.Module):
             feature_dim,
             num_iterations,
             num_blocks,
-            hidden_dim=slot_mlp_dim or 2 * slot_size,
+            hidden_dim=2 * slot_size if slot_mlp_dim is None else slot_mlp_dim,
             slot_init=slot_init,
             implicit=implicit,
             salience=salience,

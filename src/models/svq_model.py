@@ -106,11 +106,12 @@ class SVQ(CodeModel):
         require_positive(slot_size=slot_size, num_codebooks=num_codebooks, num_starts=num_starts)
         require_divisible("slot_size", slot_size, "num_codebooks", num_codebooks)  # by the name given here
         if slot_mlp_dim is not None:
+            require_positive(slot_mlp_dim=slot_mlp_dim)
             require_divisible("slot_mlp_dim", slot_mlp_dim, "num_codebooks", num_codebooks)
         if decoder == "transformer":
             require_positive(decoder_heads=decoder_heads)
-            name, width = ("hidden_dim", hidden_dim) if feature_dim is None else ("feature_dim", feature_dim)
-            require_divisible(name, width, "decoder_heads", decoder_heads)
+            name = "hidden_dim" if feature_dim is None else "feature_dim"
+            require_divisible(name, arguments[name], "decoder_heads", decoder_heads)
         if decoder != "transformer":  # the backbone asks for less, and would offer sizes that the decoder refuses
             require_positive(image_size=image_size)
             require_multiple("image_size", image_size, PATCH)
@@ -154,7 +155,7 @@ class SVQ(CodeModel):
             decoder,
             num_codebooks,
             shading,
-            feature_dim or hidden_dim,
+            hidden_dim if feature_dim is None else feature_dim,
             vocab_size,
             decoder_layers,
             decoder_heads,

@@ -10,6 +10,7 @@ from .checks import (
     require_choice,
     require_codes,
     require_divisible,
+    require_flag,
     require_positive,
     require_share,
     require_temperature,
@@ -61,6 +62,7 @@ class AutoregressiveTransformer(KnowsItsHeads):
         )
         require_divisible("embed_dim", embed_dim, "num_heads", num_heads)
         require_share(dropout=dropout)
+        require_flag(relations=relations)
         self.num_slots, self.num_codebooks, self.codebook_size = num_slots, num_codebooks, codebook_size
         length = num_slots * num_codebooks
         self.code_embedding = nn.Parameter(torch.randn(num_codebooks, codebook_size, embed_dim) * 0.02)

@@ -298,6 +298,14 @@ def test_a_few_steps_of_training_help() -> None:
 # ---------------------------------------------------------------- generation
 
 
+@pytest.mark.parametrize("given", [torch.zeros(4), torch.zeros(4).long(), torch.tensor(1), torch.zeros(1, 1, 4).long()])
+def test_given_slots_are_refused_in_one_line_where_they_are_none(given: torch.Tensor) -> None:
+    model = make_model()
+    model.init_prior(**PRIOR)
+    with pytest.raises(TypeError, match=r"^given must be an int64 tensor \(G, \d+\), got torch\.\w+ \(.*\)$"):
+        model.complete(1, given)
+
+
 def test_generated_images_are_the_decoded_samples() -> None:
     model = make_model()
     model.init_prior(**PRIOR)
@@ -580,6 +588,11 @@ def test_other_wrong_arguments() -> None:
             make_model(image_size=66, decoder=decoder)
     with pytest.raises(TypeError, match="^shading must be True or False, got 'banana'$"):
         make_model(shading="banana")
+    with pytest.raises(TypeError, match="^relations must be True or False, got 2$"):
+        make_model().init_prior(**PRIOR, relations=2)
+    for name in ("feature_dim", "slot_mlp_dim"):  # None has a meaning, 0 has none
+        with pytest.raises(ValueError, match=f"^{name} must be an integer of at least 1, got 0$"):
+            make_model(**{name: 0})
     with pytest.raises(ValueError, match="unknown decoder 'mlp': choose one of cross_attention, cnn"):
         make_model(decoder="mlp")
     with pytest.raises(ValueError, match="unknown slot_init 'fixed': choose one of random, learned"):
