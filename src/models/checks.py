@@ -115,10 +115,10 @@ def require_codes(codes: Tensor, num_slots: int, num_codebooks: int, codebook_si
         raise TypeError(f"codes must be an int64 tensor, got {got}")
     if codes.ndim != 3 or codes.shape[1:] != (num_slots, num_codebooks):
         raise ValueError(f"codes had shape {tuple(codes.shape)} but expected (B, {num_slots}, {num_codebooks})")
-    if torch.compiler.is_compiling():
-        return
-    if codes.numel() and (codes.min() < 0 or codes.max() >= codebook_size):
-        raise ValueError(f"codes must lie in [0, {codebook_size}), got [{codes.min()}, {codes.max()}]")
+    if codes.numel() and not torch.compiler.is_compiling():
+        low, high = torch.stack(codes.aminmax()).tolist()  # one transfer from the device, not two
+        if low < 0 or high >= codebook_size:
+            raise ValueError(f"codes must lie in [0, {codebook_size}), got [{low}, {high}]")
 
 
 def require_tokens(tokens: Tensor, length: int, vocab_size: int) -> None:
