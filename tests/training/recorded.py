@@ -34,12 +34,12 @@ def record(stop_at: int) -> list[dict[str, Tensor]]:
     calls: list[dict[str, Tensor]] = []
     learn, clip, steps = SemanticVectorQuantizer._learn, loop.clip_gradients, 0
 
-    def recording(quantizer: SemanticVectorQuantizer, flat: Tensor, codes: Tensor) -> None:
+    def recording(quantizer: SemanticVectorQuantizer, flat: Tensor, codes: Tensor, filled: int) -> None:
         quantizer.decay = DECAY
         unrevived = copy.deepcopy(quantizer)
         unrevived.revive_below = 0.0
-        learn(unrevived, flat, codes)
-        learn(quantizer, flat, codes)
+        learn(unrevived, flat, codes, filled)
+        learn(quantizer, flat, codes, filled)
         revived = quantizer.ema_count != unrevived.ema_count
         buffers = {name: buffer.clone() for name, buffer in quantizer.named_buffers()}
         calls.append({"codes": codes.clone(), "revived": revived, **buffers})
