@@ -96,8 +96,15 @@ def card_rows(run: dict[str, Any]) -> dict[str, str]:
 
 @torch.no_grad()
 def lost_by_rounding(model: CodeModel, rounded: CodeModel) -> dict[str, str]:
-    """How a copy with rounded weights differs from its model, on validation pictures, computed in float32."""
-    scenes = open_known(model.origin["config"]["data"], "val", PICTURES)
+    """How a copy with rounded weights differs from its model, on validation pictures, computed in float32.
+
+    Raises:
+        SystemExit: the pictures are not there.
+    """
+    try:
+        scenes = open_known(model.origin["config"]["data"], "val", PICTURES)
+    except FileNotFoundError as error:  # rendered scenes are files of their own
+        raise SystemExit(f"error: {error}") from error
     pictures = torch.stack([scenes[index] for index in range(len(scenes))]).split(BATCH)
 
     def encode(one: CodeModel) -> Tensor:
