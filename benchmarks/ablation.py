@@ -3,20 +3,26 @@
     python -m benchmarks.ablation                   # the parts of the model: results/ablation/
     python -m benchmarks.ablation ablation=blocks   # likewise codes, quantize_at, slot_init and decoder
 
-Further words are settings. The runs stay in `logs/ablation/`; those that are there are not made again.
+Further words are settings. The runs stay in `logs/ablation/`; those that are there are not made again. With `--add`,
+the seeds that were published before stay in the tables beside the new ones:
+
+    python -m benchmarks.ablation --add ablation=blocks 'ablation.seeds=[1,2]'
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from src.configs.arguments import Parser
 from src.configs.errors import ConfigError
 from src.configs.launch import compose_config
+from src.training.ablation import write_tables
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results" / "ablation"
@@ -30,9 +36,39 @@ def publish(study: Path, results: Path) -> None:
         shutil.copy(study / name, results / name)
 
 
+def add(study: Path, results: Path) -> None:
+    """The tables of the published seeds and of those of a finished study, in the order of the seeds.
+
+    Raises:
+        ValueError: the two have a seed in common, or other variants.
+    """
+    before, new = (json.loads((folder / "ablation.json").read_text(encoding="utf-8")) for folder in (results, study))
+    twice = sorted(set(before["seeds"]) & set(new["seeds"]))
+    if twice:
+        raise ValueError(f"{results} has seeds {twice} already; give others, or leave --add out to publish these alone")
+    variants = [list(next(iter(tables["values"].values()))) for tables in (before, new)]
+    if variants[0] != variants[1]:
+        raise ValueError(f"{results} compares {', '.join(variants[0])}; the new runs are of {', '.join(variants[1])}")
+    seeds = before["seeds"] + new["seeds"]
+    order = sorted(range(len(seeds)), key=seeds.__getitem__)
+
+    def joined(label: str, variant: str) -> list[Any]:
+        each = before["values"][label][variant] + new["values"][label][variant]
+        return [each[place] for place in order]
+
+    values = {label: {name: joined(label, name) for name in variants[0]} for label in before["values"]}
+    made_by = {
+        key: "; ".join(dict.fromkeys((before[key], new[key])))
+        for key in ("command", "commit", "hardware", "precision", "torch")
+    }
+    seconds = round(before["seconds"] + new["seconds"], 1)
+    write_tables(results, values, {**made_by, "seconds": seconds, "seeds": [seeds[place] for place in order]})
+
+
 def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    _, settings = parser.parse_known_args()
+    parser.add_argument("--add", action="store_true", help="beside the published seeds, not in their place")
+    own, settings = parser.parse_known_args()
     settings = ["ablation.enabled=true", *settings]
     try:
         config = compose_config(settings)
@@ -43,7 +79,11 @@ def main() -> None:
         raise SystemExit(done.returncode)
     name = config.ablation.name
     results = RESULTS if name == "default" else RESULTS / name
-    publish(PROJECT / config.log_dir / "ablation" / name, results)
+    study = PROJECT / config.log_dir / "ablation" / name
+    try:
+        (add if own.add else publish)(study, results)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
     print(f"wrote {', '.join(FILES)} in {results.relative_to(PROJECT)}")
 
 

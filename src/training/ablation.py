@@ -129,24 +129,40 @@ def write_study(
         }
         for measure in MEASURES
     }
-    compared = {
-        label: {name: compare(of_measure[name], of_measure[FULL]) for name in variants}
-        for label, of_measure in values.items()
-    }
     made_by = {
         key: "; ".join(dict.fromkeys(str(result[key]) for result in results.values()))
         for key in ("commit", "hardware", "precision", "torch")
     }
-    content = {**provenance, **made_by, "seeds": list(seeds)}
-    write_json(folder / "ablation.json", {**content, "values": values, "compared": compared})
+    text = write_tables(folder, values, {**provenance, **made_by, "seeds": list(seeds)})
+    print(f"\n{text}\nwrote ablation.md, .csv, .json and .png in {folder}")
+
+
+def write_tables(folder: Path, values: Mapping[str, Values], made_by: Mapping[str, Any]) -> str:
+    """The four files of a study, from the numbers of its runs.
+
+    Args:
+        folder: where to write them.
+        values: for each measure's label, the numbers of every variant, the full model first; one for each seed.
+        made_by: what is kept beside them: `seeds`, and the command, hardware … of the runs.
+
+    Returns:
+        The text of ablation.md.
+    """
+    compared = {
+        label: {name: compare(of_measure[name], of_measure[FULL]) for name in of_measure}
+        for label, of_measure in values.items()
+    }
+    write_json(folder / "ablation.json", {**made_by, "values": values, "compared": compared})
     write_text(folder / "ablation.csv", as_csv(values, compared))
-    text = as_markdown(values, compared, MEASURES, len(seeds))
+    seeds = len(made_by["seeds"])
+    text = as_markdown(values, compared, MEASURES, seeds)
     write_text(folder / "ablation.md", text)
     shown = {measure.heading: values[measure.label] for measure in MEASURES}
-    title = f"What each part is for: {len(seeds)} seed{'s' if len(seeds) > 1 else ''} a variant"
-    figure = visualization.variant_comparison(shown, title=title)
+    figure = visualization.variant_comparison(
+        shown, title=f"What each part is for: {seeds} seed{'s' if seeds > 1 else ''} a variant"
+    )
     visualization.save_figure(figure, folder / "ablation.png")
-    print(f"\n{text}\nwrote ablation.md, .csv, .json and .png in {folder}")
+    return text
 
 
 def _time_left(started: float, done: int, total: int) -> str:
