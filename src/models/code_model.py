@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from ..utils.checkpoint_io import FORMAT, VERSION, safe_load, shown
 from ..utils.model_card import model_card
 from ..utils.places import without_places
 from ..utils.precision import require_device
-from ..utils.pretrained import find, write_folder
+from ..utils.pretrained import find, require_hub_id, upload, write_folder
 from .checks import require_weight
 from .completion import PARTICLES, Completion, Requirement, complete
 from .transformer_decoder import AutoregressiveTransformer
@@ -380,6 +381,30 @@ class CodeModel(nn.Module, ABC):
         card = model_card(folder.absolute().name, type(self), content, source, compact)
         content["model_state_dict"] = self.state_dict()
         return write_folder(folder, content, card, self.compact_bits if compact else None)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, revision: str | None = None, **saved: Any
+    ) -> str:
+        """Publishes what `save_pretrained` writes on the Hugging Face hub, in one commit; needs `huggingface_hub`.
+
+        Args:
+            repo_id: "owner/name"; the repository is made where it is missing.
+            private: whether a new repository is. None: as the owner's default is.
+            revision: the branch. None: main.
+            **saved: as of `save_pretrained`.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ValueError: `repo_id` is no such id, or the hub refused.
+            ImportError: huggingface_hub is not installed.
+        """
+        require_hub_id(repo_id)
+        with TemporaryDirectory() as place:
+            folder = Path(place) / repo_id.split("/")[1]  # the model's name on the card
+            self.save_pretrained(folder, **saved)
+            return upload(folder, repo_id, private, revision)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As `nn.Module.load_state_dict`; a prior's tensors wait for `init_prior` where there is no prior yet.

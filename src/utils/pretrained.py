@@ -92,11 +92,45 @@ def find(given: str | os.PathLike, revision: str | None = None) -> Path:
     try:
         path = Path(snapshot_download(given, revision=revision, allow_patterns=[WEIGHTS, CONFIG, CARD]))
     except Exception as error:  # no such model, no network, no access: the hub has an error of its own for each
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{given!r} cannot be fetched from the Hugging Face hub: {reason}") from error
+        raise ValueError(f"{given!r} cannot be fetched from the Hugging Face hub: {_in_one_line(error)}") from error
     if not is_pretrained(path):
         raise ValueError(f"{given!r} of the Hugging Face hub holds no {CONFIG}, so it is no model of this project")
     return path
+
+
+def require_hub_id(repo_id: str) -> None:
+    """Raises ValueError unless `repo_id` is spelt as an id of the Hugging Face hub is."""
+    if not isinstance(repo_id, str) or not _HUB_ID.fullmatch(repo_id):
+        raise ValueError(f"repo_id={repo_id!r} is no id of the Hugging Face hub; give owner/name")
+
+
+def upload(folder: Path, repo_id: str, private: bool | None = None, revision: str | None = None) -> str:
+    """Puts a folder of weights on the Hugging Face hub; returns the address of the commit.
+
+    Args:
+        folder: as `write_folder` made it.
+        repo_id: "owner/name"; the repository is made where it is missing.
+        private: whether a new repository is. None: as the owner's default is.
+        revision: the branch. None: main.
+
+    Raises:
+        ImportError: huggingface_hub is not installed.
+        ValueError: the hub refused, or cannot be reached.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise ImportError(
+            "publishing on the Hugging Face hub needs its package: pip install huggingface_hub"
+        ) from error
+    try:
+        api = HfApi()
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        return str(api.upload_folder(repo_id=repo_id, folder_path=folder, revision=revision))
+    except Exception as error:  # no access, no network, a name that is taken: the hub has an error of its own for each
+        raise ValueError(f"{repo_id!r} cannot be published on the Hugging Face hub: {_in_one_line(error)}") from error
 
 
 # ------------------------------------------------------------------ what is in them
@@ -188,6 +222,10 @@ def _expanded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif name not in scales:
             expanded[name] = value.float() if value.is_floating_point() else value
     return expanded
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _plain(value: Any) -> Any:

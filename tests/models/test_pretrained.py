@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.models import code_model
 from src.models.catalogue import MODELS, make_model
 from src.models.code_model import CodeModel
 from src.models.svq_model import SVQ
@@ -136,3 +137,19 @@ def test_every_shipped_model_opens_is_small_and_says_where_its_scores_are_from()
         assert (pretrained.SHIPPED / name / WEIGHTS).stat().st_size <= 5_000_000
         card = (pretrained.SHIPPED / name / "README.md").read_text(encoding="utf-8")
         assert f"From `results/{name}/seed_0.json`." in card
+
+
+def test_publishing_sends_what_saving_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sent = tiny("svq"), {}
+
+    def upload(folder: Path, *given: object) -> str:
+        sent.update({path.name: path.read_bytes() for path in folder.iterdir()}, given=given)
+        return "the commit"
+
+    monkeypatch.setattr(code_model, "upload", upload)
+    assert model.push_to_hub("owner/mine", private=True, metrics={"FG-ARI": 0.9}) == "the commit"
+    assert sent.pop("given") == ("owner/mine", True, None)
+    model.save_pretrained(tmp_path / "mine", metrics={"FG-ARI": 0.9})
+    assert sent == {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    with pytest.raises(ValueError, match="repo_id='mine' is no id of the Hugging Face hub"):
+        model.push_to_hub("mine")

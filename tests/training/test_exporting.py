@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from src.training import exporting
 from src.training.checkpoint import save_checkpoint
 from src.training.exporting import compare, write_graphs
 
+from ..website.pages import blocks, read
 from .tiny import CONFIGS, tiny_config
 
 SIZES = {
@@ -48,25 +50,36 @@ def saved(path: Path, kind: str = "svq", **changes: object) -> CodeModel:
 
 
 def export(tmp_path: Path, *words: str) -> dict[str, dict]:
-    given = [f"checkpoint={tmp_path / 'model.pth'}", f"output={tmp_path / 'out'}", "num_images=5", *words]
+    given = [f"checkpoint={tmp_path / 'model.pth'}", f"output={tmp_path / 'exported'}", "num_images=5", *words]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         paths = write_graphs(launch.to_object(compose("export", given), ExportConfig))
-    content = json.loads((tmp_path / "out" / "export.json").read_text())
+    content = json.loads((tmp_path / "exported" / "export.json").read_text())
     assert [path.name for path in paths] == [*content["files"], "export.json"]
     assert all(path.stat().st_size == content["files"][path.name]["bytes"] for path in paths[:-1])
     return content
 
 
+def run_page(program: str, image: object) -> dict[str, Any]:
+    """What the code of docs/weights.md that opens `program` gives for a picture, in the current folder."""
+    names = {"image": image}
+    (code,) = (code for code in blocks(read("docs/weights.md"), "python") if f"exported/{program}" in code)
+    exec(compile(code, program, "exec"), names)
+    return names
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["svq", "vqvae", "dvae"])
-def test_saved_programs_do_what_the_model_does(tmp_path: Path, kind: str) -> None:
+def test_saved_programs_do_what_the_model_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
     model = saved(tmp_path / "model.pth", kind)
     model.init_prior(embed_dim=8, num_heads=2, num_layers=1)  # which no graph has
     content = export(tmp_path, "formats=[pt2]")
     assert content["pictures"] == "painted from random codes"
     assert content["files"]["encoder.pt2"]["codes_differ"] == 0
     assert content["files"]["encoder.pt2"]["codes"] == 5 * model.num_slots * model.num_codebooks
-    encoder, decoder = (torch.export.load(tmp_path / "out" / f"{name}.pt2").module() for name in ("encoder", "decoder"))
+    encoder, decoder = (
+        torch.export.load(tmp_path / "exported" / f"{name}.pt2").module() for name in ("encoder", "decoder")
+    )
     for batch in (1, 2, 7):
         image = images(batch)
         with torch.no_grad():
@@ -78,6 +91,7 @@ def test_saved_programs_do_what_the_model_does(tmp_path: Path, kind: str) -> Non
                 outputs = model(image)
                 for found, name in zip([*more, *masks], ("slots", "masks", "masks"), strict=True):
                     torch.testing.assert_close(found, outputs[name], atol=1e-5, rtol=0)
+                assert torch.equal(run_page("encoder.pt2", image)["codes"], codes)
             else:
                 assert not more and not masks
 
@@ -93,13 +107,14 @@ def test_saved_programs_do_what_the_model_does(tmp_path: Path, kind: str) -> Non
         pytest.param({"kind": "dvae"}, marks=pytest.mark.slow),
     ],
 )
-def test_onnx_files_do_what_the_model_does(tmp_path: Path, changes: dict) -> None:
+def test_onnx_files_do_what_the_model_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict) -> None:
+    monkeypatch.chdir(tmp_path)
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     model = saved(tmp_path / "model.pth", **{"num_iterations": 1, **changes})
     content = export(tmp_path, "formats=[onnx]")
     assert content["files"]["encoder.onnx"]["codes_differ"] == 0
-    sessions = [onnxruntime.InferenceSession(tmp_path / "out" / f"{name}.onnx") for name in ("encoder", "decoder")]
+    sessions = [onnxruntime.InferenceSession(tmp_path / "exported" / f"{name}.onnx") for name in ("encoder", "decoder")]
     assert [each.name for each in sessions[0].get_outputs()] == list(EncoderGraph(model).outputs)
     for batch in (1, 3):
         image = images(batch)
@@ -107,6 +122,11 @@ def test_onnx_files_do_what_the_model_does(tmp_path: Path, changes: dict) -> Non
         assert torch.equal(codes, model.encode(image))
         painted, *_ = (torch.from_numpy(each) for each in sessions[1].run(None, {"codes": codes.numpy()}))
         torch.testing.assert_close(painted, model.paint(codes).clamp(0, 1), atol=1e-4, rtol=0)
+    if not changes:
+        image = images(2)
+        found = run_page("{name}.onnx", image.numpy())
+        assert torch.equal(torch.from_numpy(found["codes"]), model.encode(image))
+        assert found["image"].shape == image.shape and len(found["masks"]) == 2
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.utils import pretrained
 from src.utils.checkpoint_io import FORMAT, VERSION, safe_load
-from src.utils.pretrained import CONFIG, WEIGHTS, find, locate, weights_file, write_folder
+from src.utils.pretrained import CONFIG, WEIGHTS, find, locate, require_hub_id, upload, weights_file, write_folder
 
 BITS = {"": 16, "exact.": 32, "coarse.": 8}
 
@@ -204,3 +204,43 @@ def test_a_hub_id_is_fetched(shipped_tiny: Path, tmp_path: Path, monkeypatch: py
         find("owner/nothing")
     with pytest.raises(ValueError, match="'owner/other' of the Hugging Face hub holds no config.json"):
         find("owner/other")
+
+
+def test_a_folder_is_published(shipped_tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    done: list[tuple[str, dict[str, object]]] = []
+
+    class Api:
+        def create_repo(self, repo_id: str, **given: object) -> None:
+            if repo_id == "owner/taken":
+                raise OSError("403\nForbidden")
+            done.append((repo_id, given))
+
+        def create_branch(self, repo_id: str, **given: object) -> None:
+            done.append((repo_id, given))
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, revision: str | None) -> str:
+            files = sorted(path.name for path in folder_path.iterdir())
+            done.append((repo_id, {"files": files, "revision": revision}))
+            return "https://hub/commit"
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    files = {"files": sorted(path.name for path in shipped_tiny.iterdir())}
+    assert upload(shipped_tiny, "owner/name", private=True) == "https://hub/commit"
+    made = ("owner/name", {"private": True, "exist_ok": True})
+    assert done == [made, ("owner/name", {**files, "revision": None})]
+    done.clear()
+    upload(shipped_tiny, "owner/name", revision="v2")
+    branch = ("owner/name", {"branch": "v2", "exist_ok": True})
+    assert done[1:] == [branch, ("owner/name", {**files, "revision": "v2"})]
+    with pytest.raises(ValueError, match="'owner/taken' cannot be published on the Hugging Face hub: 403 Forbidden"):
+        upload(shipped_tiny, "owner/taken")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match="pip install huggingface_hub"):
+        upload(shipped_tiny, "owner/name")
+
+
+@pytest.mark.parametrize("wrong", ["name", "a/b/c", "", "../name", None])
+def test_what_is_no_id_of_the_hub(wrong: object) -> None:
+    with pytest.raises(ValueError, match="is no id of the Hugging Face hub; give owner/name"):
+        require_hub_id(wrong)  # pyright: ignore[reportArgumentType]
