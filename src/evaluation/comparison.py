@@ -36,9 +36,12 @@ class Measure:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Between what it lies: a share between none and all; what had better be small, an error, is no less than 0."""
+        """Between what it lies: a share between none and all; R² is at most 1; what had better be small, an error, is no
+        less than 0."""
         if self.label.endswith("%"):
             return 0.0, self.factor
+        if self.label.endswith("R²"):
+            return -inf, 1.0
         return (0.0 if self.higher_is_better is False else -inf), inf
 
     def of(self, value: float | None) -> float | None:

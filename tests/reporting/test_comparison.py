@@ -90,7 +90,8 @@ def test_seeds_of_one_setting_get_a_column_each() -> None:
         pytest.approx(17.76, abs=0.01),
         100.0,
     )
-    assert Measure("R²", ("r2",)).limits == (-math.inf, math.inf)
+    assert Measure("x, R²", ("r2",)).limits == (-math.inf, 1.0)
+    assert Measure("PSNR, dB", ("psnr",)).limits == (-math.inf, math.inf)
     assert Measure("MSE", ("mse",), higher_is_better=False).limits == (0.0, math.inf)
     assert interval_of_mean([0.90, 0.94]) == pytest.approx((0.92 - 12.7062 * 0.02, 0.92 + 12.7062 * 0.02), abs=1e-4)
 
