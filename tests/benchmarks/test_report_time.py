@@ -12,7 +12,7 @@ from benchmarks.report_time import main
 
 def test_a_report_is_timed(tmp_path: Path) -> None:
     output = tmp_path / "time.json"
-    main(["--output", str(output), "sections=[reconstruction]", *"data.num_train=64 data.num_test=16".split()])
+    main(["--output", str(output), "sections=[reconstruction]", "data.num_train=64", "data.num_test=16"])
     result = json.loads(output.read_text(encoding="utf-8"))
     assert result["command"].startswith("python -m src.evaluate checkpoint=shapes sections=[reconstruction]")
     seconds = result["seconds"]
