@@ -36,7 +36,7 @@ class Measure:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Between what it lies: a share between none and all, R² up to 1, what had better be small (an error) from 0."""
+        """Between what it lies: a share between none and all, R² up to 1, an error (had better be small) from 0."""
         if self.label.endswith("%"):
             return 0.0, self.factor
         if self.label.endswith("R²"):
