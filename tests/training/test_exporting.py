@@ -101,7 +101,7 @@ def test_saved_programs_do_what_the_model_does(tmp_path: Path, monkeypatch: pyte
     "changes",
     [
         {},
-        pytest.param({"decoder": "cnn", "quantize_at": "every", "num_starts": 1}, marks=pytest.mark.slow),
+        pytest.param({"decoder": "cnn", "quantize_at": "every"}, marks=pytest.mark.slow),
         pytest.param({"slot_init": "learned", "salience": False, "inhibition": 0.0}, marks=pytest.mark.slow),
         pytest.param({"kind": "vqvae"}, marks=pytest.mark.slow),
         pytest.param({"kind": "dvae"}, marks=pytest.mark.slow),
@@ -111,7 +111,7 @@ def test_onnx_files_do_what_the_model_does(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    model = saved(tmp_path / "model.pth", **{"num_iterations": 1, **changes})
+    model = saved(tmp_path / "model.pth", **{"num_iterations": 1, "num_starts": 1, **changes})
     content = export(tmp_path, "formats=[onnx]")
     assert content["files"]["encoder.onnx"]["codes_differ"] == 0
     sessions = [onnxruntime.InferenceSession(tmp_path / "exported" / f"{name}.onnx") for name in ("encoder", "decoder")]
