@@ -504,7 +504,8 @@ def test_a_mistake_shows_before_torch_is_imported():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("module", [pytest.param("train", marks=pytest.mark.slow), "generate"])
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["train", "generate"])
 def test_cuda_without_cuda_is_one_line(tmp_path, module, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as on a machine that has none
     where = [f"log_dir={tmp_path}", f"checkpoint_dir={tmp_path}"] if module == "train" else []

@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("src.convert_official tiny.pth out.pth --num-slots many", "--num-slots|'many'|--help"),
         ("benchmarks.default_runs --seeds x", "--seeds|'x'|int"),
         ("benchmarks.demo --edits x", "--edits|'x'|int"),
+        ("benchmarks.first_edit --outpt x.json", "--outpt"),
     ),
     "out of range": (
         ("src.train model.num_slots=0", "model.num_slots=0|at least 1"),
@@ -121,6 +122,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("src.demo checkpoint=nowhere", "nowhere|does not exist|shapes"),
         ("src.convert_official nowhere.pt out.pth", "nowhere.pt|does not exist"),
         ("benchmarks.demo --checkpoint nowhere", "nowhere|does not exist"),
+        ("benchmarks.report_time checkpoint=nowhere", "checkpoint|shapes"),
         ("benchmarks.ship --name nothing", "nothing|benchmarks.default_runs"),
         ("benchmarks.reports --name nothing", "nothing|benchmarks.default_runs"),
     ),

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.report_time import main
 
 
+@pytest.mark.slow
 def test_a_report_is_timed(tmp_path: Path) -> None:
     output = tmp_path / "time.json"
     main(["--output", str(output), "sections=[reconstruction]", "data.num_train=64", "data.num_test=16"])
@@ -20,6 +21,7 @@ def test_a_report_is_timed(tmp_path: Path) -> None:
 
 
 def test_a_report_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="nothing was recorded"):
+    with pytest.raises(SystemExit) as caught:
         main(["--output", str(tmp_path / "time.json"), "sections=[none]"])
+    assert caught.value.code == 2
     assert not list(tmp_path.iterdir())

@@ -121,6 +121,7 @@ def test_scenes_of_a_prior_with_relations_follow_it_too(case) -> None:
     assert ((found.mean(dim=0) - exact).abs() <= 6 * error + 1e-3)[frequent].all()
 
 
+@pytest.mark.slow
 def test_few_particles_and_many_rounds_follow_it_too(prior) -> None:
     given = torch.tensor([[1, 2]])
     holds, chances = holding(given, []), probabilities(prior)

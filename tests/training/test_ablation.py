@@ -176,6 +176,7 @@ def test_a_study_leaves_tables_and_a_figure(tmp_path: Path, made, capsys) -> Non
         assert results["config"]["training"]["steps"] == 3
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_stopped(tmp_path: Path, made, monkeypatch: pytest.MonkeyPatch) -> None:
     config = study_config(tmp_path, "ablation.variants=[no_prior]", "ablation.seeds=[0,1]")
     recorded = ablation.train

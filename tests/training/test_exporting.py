@@ -200,6 +200,6 @@ def test_what_cannot_be_exported_is_one_line(tmp_path: Path, changes: dict, word
 
 def test_an_output_that_is_a_file(tmp_path: Path) -> None:
     saved(tmp_path / "model.pth", "dvae")
-    (tmp_path / "out").write_text("")
-    with pytest.raises(ConfigError, match="out is a file; give a folder"):
+    (tmp_path / "exported").write_text("")
+    with pytest.raises(ConfigError, match="exported is a file; give a folder"):
         export(tmp_path, "formats=[pt2]")

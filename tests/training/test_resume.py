@@ -83,7 +83,7 @@ def assert_same_run(folder: Path, uninterrupted: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "phase_steps", "saved"),
     [
-        pytest.param(5, 6, ("autoencoder", 3), id="in the autoencoder"),
+        pytest.param(5, 6, ("autoencoder", 3), id="in the autoencoder", marks=pytest.mark.slow),
         pytest.param(1, 5, ("autoencoder", 6), id="between the phases", marks=pytest.mark.slow),
         pytest.param(5, 5, ("prior", 3), id="in the prior", marks=pytest.mark.slow),
     ],
