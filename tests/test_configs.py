@@ -309,8 +309,15 @@ def test_no_default_is_written_into_the_schema():
         ("model.in_channels=1", "model.in_channels=1 but the pictures of shapes have 3 channels"),
         ("training.quantize_from=5", "training.quantize_from=5 must not exceed training.quantize_by=3"),
         ("training.merge_to=0", "training.merge_to=0 is out of range; it must be at least 1"),
-        ("training.batch_size=100", "training.batch_size=100 exceeds data.num_train=24"),
+        (
+            "training.batch_size=100",
+            "training.batch_size=100 exceeds data.num_train=24; give at most 24 for it, or raise",
+        ),
         ("training.prior.batch_size=100", "training.prior.batch_size=100 exceeds data.num_train=24"),
+        (
+            "data.num_train=3",
+            "training.batch_size=4 and training.prior.batch_size=8 exceed data.num_train=3; give at most",
+        ),
         ("training.devices=3", "training.batch_size=4 is no multiple of training.devices=3 times training.num_nodes=1"),
         (
             "training.num_nodes=8",
