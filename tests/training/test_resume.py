@@ -83,18 +83,21 @@ def assert_same_run(folder: Path, uninterrupted: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "phase_steps", "saved"),
     [
-        pytest.param(5, 6, ("autoencoder", 3), id="in the autoencoder"),
-        pytest.param(1, 5, ("autoencoder", 6), id="between the phases", marks=pytest.mark.slow),
-        pytest.param(5, 5, ("prior", 3), id="in the prior", marks=pytest.mark.slow),
+        pytest.param(5, 6, ("autoencoder", 3, " of 6"), id="in the autoencoder"),
+        pytest.param(1, 5, ("autoencoder", 6, " of 6, prior is next"), id="between", marks=pytest.mark.slow),
+        pytest.param(5, 5, ("prior", 3, " of 5"), id="in the prior", marks=pytest.mark.slow),
     ],
 )
-def test_killed_run_resumes_to_the_same_weights(tmp_path, uninterrupted, step, phase_steps, saved):
+def test_killed_run_resumes_to_the_same_weights(tmp_path, uninterrupted, caplog, step, phase_steps, saved):
+    caplog.set_level("INFO")
     words = [str(step), str(phase_steps), *in_folder(tmp_path), *SETTINGS]
     done = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=ROOT, capture_output=True, timeout=200)
     assert done.returncode == (-9 if os.name == "posix" else signal.SIGTERM), done.stderr.decode()
     state = load_checkpoint(tmp_path / "checkpoints" / LAST)["training_state"]
-    assert (state.phase, state.step) == saved
+    phase, done_steps, more = saved
+    assert (state.phase, state.step) == (phase, done_steps)
     resume(tmp_path)
+    assert f"going on from {tmp_path / 'checkpoints' / LAST}: {phase}, after step {done_steps}{more}" in caplog.messages
     assert_same_run(tmp_path, uninterrupted)
 
 
@@ -148,12 +151,36 @@ def test_a_run_stops_while_it_computes_codes(tmp_path, uninterrupted, monkeypatc
     assert_same_run(tmp_path, uninterrupted)
 
 
-def test_resuming_from_another_folder_brings_its_own_best_model(tmp_path, uninterrupted, monkeypatch):
+def test_resuming_from_another_folder_brings_its_own_best_model(tmp_path, uninterrupted, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    for folder in ("a", "b"):  # what is in b is another run
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            interrupt_at(patch, 3, 5, signal.SIGINT)
+            train(tiny_config(*in_folder(tmp_path / folder), *SETTINGS), Invocation(tmp_path / "run"))
+    there, here = (tmp_path / folder / "checkpoints" for folder in ("a", "b"))
+    path = f"training.resume={there / LAST}"
+    train(tiny_config(*in_folder(tmp_path / "b"), *SETTINGS, path), Invocation(tmp_path / "run2"))
+    assert f"going on from {there / LAST}: prior, after step 3 of 5" in caplog.messages
+    replaced = "and replaces the unfinished run there (prior, after step 3)"
+    assert f"from here on it is kept in {here}, {replaced}" in caplog.messages
+    assert_same_run(tmp_path / "b", uninterrupted)
+
+
+def test_stopped_before_its_next_checkpoint_a_run_from_another_folder_can_go_on(tmp_path, uninterrupted, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         interrupt_at(patch, 3, 5, signal.SIGINT)
         train(tiny_config(*in_folder(tmp_path / "a"), *SETTINGS), Invocation(tmp_path / "run"))
+    original = SVQ.in_order
+
+    def in_order(model, codes):
+        signal.raise_signal(signal.SIGTERM)
+        return original(model, codes)
+
     path = f"training.resume={tmp_path / 'a' / 'checkpoints' / LAST}"
-    train(tiny_config(*in_folder(tmp_path / "b"), *SETTINGS, path), Invocation(tmp_path / "run2"))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="training.resume=auto"):
+        patch.setattr(SVQ, "in_order", in_order)
+        train(tiny_config(*in_folder(tmp_path / "b"), *SETTINGS, path), Invocation(tmp_path / "run2"))
+    resume(tmp_path / "b")
     assert_same_run(tmp_path / "b", uninterrupted)
 
 
@@ -163,4 +190,15 @@ def test_a_finished_run_is_replaced_by_a_new_one(tmp_path, uninterrupted, caplog
     before = (tmp_path / "checkpoints" / LAST).stat().st_mtime_ns
     resume(tmp_path)
     assert (tmp_path / "checkpoints" / LAST).stat().st_mtime_ns > before
+    last = tmp_path / "checkpoints" / LAST
+    assert f"training.resume=auto finds nothing to go on from: the run of {last} has finished" in caplog.messages
     assert f"starting anew: {tmp_path / 'checkpoints' / BEST} will be replaced" in caplog.text
+
+
+def test_nothing_to_go_on_from_is_said(tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("src.training.run.run_phases", lambda *_: None)
+    monkeypatch.setattr("src.training.run.finish", lambda *_: {})
+    resume(tmp_path)
+    last = tmp_path / "checkpoints" / LAST
+    assert f"training.resume=auto finds nothing to go on from: there is no {last}" in caplog.messages
