@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from src.configs.schema import (
     ReportDataConfig,
     TrainConfig,
 )
+from src.configs.termination import Terminated, signal_of, terminable
 from src.data import catalogue, clevr_scenes
 from src.editor import serve
 from src.models import backbone, slot_attention, slot_decoder, svq_model, transformer_decoder
@@ -590,3 +592,63 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     config = tiny_config(*words, *in_folder(tmp_path))
     found = find_resume("auto", tmp_path / "checkpoints", launch.plain(config))
     assert found is not None and found["training_state"].step == int(said[1])
+
+
+def start(folder: Path, *words: str) -> tuple[subprocess.Popen, Path]:
+    """Starts `python -m src.train <words>` with its own children, and the file that gets its stderr."""
+    said = folder / "stderr.txt"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"}
+    with said.open("w") as file:
+        line = [sys.executable, "-m", "src.train", *words]
+        return subprocess.Popen(line, cwd=folder, env=environment, stderr=file, start_new_session=True), said
+
+
+def wait_for(words: str, said: Path, run: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 200
+    while words not in said.read_text() and time.monotonic() < deadline:
+        assert run.poll() is None, said.read_text()
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_processes_that_are_stopped_while_one_scores_say_one_line(tmp_path, number):
+    run, said = start(tmp_path, "training.devices=2", *TINY, *TWO_STEPS, "evaluation.enabled=true")
+    wait_for("attribute network:", said, run)
+    os.killpg(run.pid, number)
+    assert run.wait(100) == 128 + number
+    errors = said.read_text()
+    assert "Traceback" not in errors and errors.count("stopped while the trained model was scored") == 1
+    assert "Go on with: python -m src.train training.devices=2" in errors.strip().splitlines()[-1]
+    assert not list(tmp_path.rglob("results.json")) and not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_ctrl_c_ends_all_runs_of_a_multirun(tmp_path):
+    run, said = start(tmp_path, "-m", "seed=0,1", *TINY, "training.steps=100000", "training.prior.steps=0")
+    wait_for("autoencoder:", said, run)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(100) == 130
+    errors = said.read_text()
+    (folder,) = tmp_path.glob("logs/multirun/*/*_svq")  # the second was not begun
+    last_line = errors.strip().splitlines()[-1]
+    assert "Traceback" not in errors and last_line.startswith("stopped after step")
+    assert last_line.endswith(f"checkpoint_dir={folder / 'checkpoints'} training.resume=auto")
+    assert "seed=0" in last_line
+
+
+def test_sigterm_is_raised_where_a_command_runs_and_only_there():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated) as stopped, terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal_of(stopped.value) == 15 and signal_of(KeyboardInterrupt()) == 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+    def enter() -> bool:
+        with terminable():
+            return signal.getsignal(signal.SIGTERM) is before
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result()  # Python takes handlers in the main thread alone

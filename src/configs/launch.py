@@ -1,6 +1,6 @@
 """From a Hydra config to one call: composes, types and checks it; one line and an exit code for a mistake.
 
-Exit codes: 0 done, 1 failed, 2 a setting or an argument cannot be used, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 a setting or an argument cannot be used, 130 interrupted (Ctrl-C), 143 terminated.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from .errors import CommandError, ConfigError, Interrupted
 from .schema import TrainConfig, check, check_together, is_folder_name, register
+from .termination import signal_of, terminable
 
 Config = TypeVar("Config")
 Main = Callable[[Config], float | None]
@@ -109,6 +110,8 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
             try:
                 config = to_object(composed, schema)
                 return main(config)
+            except Interrupted as stop:  # whoever stops a run of a multirun means all of them
+                _stop(stop)
             except (CommandError, OSError) as error:
                 if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise  # in a multirun Hydra ends the other jobs first
@@ -125,7 +128,8 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
                 os.environ.update({"HYDRA_FULL_ERROR": "1", OURS: "1"})
             try:
                 _refuse_unknown_flags(sys.argv[1:])
-                hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
+                with terminable():
+                    hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
             except (*OF_SETTINGS, CommandError, OSError) as error:
                 if wants_traceback:
                     raise
@@ -138,9 +142,9 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
                 if 'Could not detect "srun"' in str(error):  # so says submitit
                     _stop(ConfigError(NO_SLURM))
                 raise
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 hint = "; training.resume=auto goes on from last.pth, if there is one"
-                _stop(Interrupted("interrupted" + (hint if config_name == "train" else "")))
+                _stop(Interrupted("interrupted" + (hint if config_name == "train" else ""), signal_of(error)))
 
         return entry
 
@@ -164,9 +168,13 @@ def invocation() -> Invocation:
     words = [f"python -m src.{job}" if __package__ == "src.configs" else f"svq-{job}"]
     if settings.job.config_name != job:
         words.append(f"--config-name={settings.job.config_name}")
+    run_dir, several = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
     overrides = [word for word in settings.overrides.task if not word.startswith("training.resume=")]
+    if several:  # called again, it is one run that goes on where this one keeps its checkpoints
+        overrides = [word for word in overrides if not word.startswith("checkpoint_dir=")]
+        overrides.append(f"checkpoint_dir={run_dir / 'checkpoints'}")
     words += map(shlex.quote, overrides)
-    return Invocation(Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN, " ".join(words))
+    return Invocation(run_dir, several, " ".join(words))
 
 
 def to_object(composed: DictConfig, schema: type[Config]) -> Config:
@@ -350,5 +358,6 @@ def _remove_if_empty(run_dir: Path) -> None:
 
 
 def _stop(error: CommandError) -> Any:
-    print(f"error: {error}" if error.exit_code <= 2 else str(error), file=sys.stderr)
+    if str(error):  # of several processes that stop together one has said why
+        print(f"error: {error}" if error.exit_code <= 2 else str(error), file=sys.stderr)
     sys.exit(error.exit_code)

@@ -10,6 +10,7 @@ from typing import Any
 from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
 from ..configs.schema import TrainConfig
+from ..configs.termination import signal_of, terminable
 from ..data.base import SceneDataset
 from ..models.catalogue import arguments_of
 from ..models.svq_model import SVQ
@@ -31,6 +32,7 @@ from .checkpoint import (
 )
 from .engine import make_fabric, reproducible, together
 from .finish import finish
+from .loop import stop_signal
 from .prior import add_prior, train_prior
 from .results import hardware
 from .session import Session
@@ -81,7 +83,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
                 session.say(line)
         with session.stop, reproducible():
             run_phases(session, train_data, val_data)
-        results = fabric.broadcast(finish(session, train_data, val_data) if fabric.is_global_zero else {})
+        results = finish_or_stop(session, train_data, val_data)
         session.state.start_phase(FINISHED)
         session.save_last()
     return results
@@ -106,6 +108,30 @@ def run_phases(session: Session, train_data: SceneDataset, val_data: SceneDatase
         state.start_phase(EVALUATION)
     session.load_best()
     session.save_last()
+
+
+def finish_or_stop(session: Session, train_data: SceneDataset, val_data: SceneDataset) -> dict[str, Any]:
+    """The results, which the first process makes and the others wait for; they stop together.
+
+    Raises:
+        Interrupted: a signal asked for it, also one that came too late for the last phase.
+    """
+    fabric, results, number = session.fabric, {}, stop_signal(session)
+    results_path = session.run_dir / "results.json"
+    if fabric.is_global_zero and not number:
+        try:
+            with terminable():  # unlike a step of training nothing of this has to come to its end
+                results = finish(session, train_data, val_data)
+        except KeyboardInterrupt as error:
+            number = signal_of(error)
+    with session.stop:  # what the other processes are told meanwhile, the first one is told too
+        results, number = fabric.broadcast((results, number))
+    if number:
+        when, kept = "while the trained model was scored", f"{session.best_path} is kept"
+        if results_path.exists():
+            when, kept = "while pictures were drawn", f"{session.best_path} and {results_path} are kept"
+        raise session.stopped(when, number, kept)
+    return results
 
 
 def _announce(session: Session, resumed: bool, one_of_several: bool) -> None:

@@ -97,11 +97,10 @@ class Session:
         """Puts the best weights so far into the model."""
         self.model.load_state_dict(self.state.best["model_state_dict"])
 
-    def stopped(self, when: str, number: int) -> Interrupted:
-        """What ends a run that signal `number` stopped, after everything was saved."""
-        return Interrupted(
-            f"stopped {when}; everything is saved. Go on with: {self.command} training.resume=auto", number
-        )
+    def stopped(self, when: str, number: int, kept: str = "everything is saved") -> Interrupted:
+        """What ends a run that signal `number` stopped, after everything was saved; the first process alone says so."""
+        said = f"stopped {when}; {kept}. Go on with: {self.command} training.resume=auto"
+        return Interrupted(said if self.fabric.is_global_zero else "", number)
 
     def say(self, line: str) -> None:
         """One line to the user, from the first process only."""

@@ -16,7 +16,7 @@ from src.configs.errors import Interrupted
 from src.configs.launch import Invocation
 from src.models.svq_model import SVQ
 from src.training import finish, loop
-from src.training.checkpoint import BEST, LAST, load_checkpoint
+from src.training.checkpoint import BEST, EVALUATION, LAST, load_checkpoint
 from src.training.run import train
 
 from .tiny import assert_same_weights, in_folder, tiny_config, weights
@@ -149,6 +149,55 @@ def test_a_run_stops_while_it_computes_codes(tmp_path, uninterrupted, monkeypatc
     assert stopped.value.exit_code == 143
     resume(tmp_path)
     assert_same_run(tmp_path, uninterrupted)
+
+
+SCORED = ("evaluation.enabled=true", "training.checkpoint_every=100")
+
+
+@pytest.mark.parametrize(
+    ("at", "number", "code", "said"),
+    [
+        ("evaluate_model", signal.SIGINT, 130, "stopped while the trained model was scored"),
+        ("write_json", signal.SIGTERM, 143, "stopped while the trained model was scored"),
+        ("save_pictures", signal.SIGTERM, 143, "stopped while pictures were drawn"),
+    ],
+)
+def test_stopped_after_training_a_run_says_what_is_kept_and_then_only_scores(
+    tmp_path, monkeypatch, caplog, at, number, code, said
+):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(finish, "evaluate_model", lambda *_, **__: {"arrays": None})
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as stopped:
+        patch.setattr(finish, at, lambda *_, **__: signal.raise_signal(number))
+        call = Invocation(tmp_path / "run", command="python -m src.train seed=0")
+        train(tiny_config(*in_folder(tmp_path), *SCORED), call)
+    best, results = tmp_path / "checkpoints" / BEST, tmp_path / "run" / "results.json"
+    line = str(stopped.value)
+    assert stopped.value.exit_code == code and line.startswith(f"{said}; {best} ") and "\n" not in line
+    assert line.endswith("Go on with: python -m src.train seed=0 training.resume=auto")
+    assert results.exists() == (at == "save_pictures") == (f"{results} are kept" in line)
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+    monkeypatch.setattr(loop, "clip_gradients", None)  # no step is made
+    trained = weights(best)
+    train(tiny_config(*in_folder(tmp_path), *SCORED, "training.resume=auto"), Invocation(tmp_path / "again"))
+    assert f"going on from {best.with_name(LAST)}: training has ended, scores are next" in caplog.messages
+    assert (tmp_path / "again" / "results.json").exists()
+    assert_same_weights(weights(best), trained)
+
+
+def test_a_signal_after_the_last_step_is_not_forgotten(tmp_path, monkeypatch):
+    def load_best(session):
+        if session.state.phase == EVALUATION:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("src.training.session.Session.load_best", load_best)
+    monkeypatch.setattr("src.training.run.finish", None)
+    words = ("training.prior.steps=0", "training.merge_to=null")
+    with pytest.raises(Interrupted, match="stopped while the trained model was scored") as stopped:
+        train(tiny_config(*in_folder(tmp_path), *words), Invocation(tmp_path / "run"))
+    assert stopped.value.exit_code == 143
 
 
 def test_resuming_from_another_folder_brings_its_own_best_model(tmp_path, uninterrupted, monkeypatch, caplog):
