@@ -375,21 +375,86 @@ MISTAKES = {
     "train model.shading=banana": "model.shading=banana cannot be used; give true or false",
     "train training.prior.relations=2": "training.prior.relations=2 cannot be used; give true or false",
     "train training.steps=null": "training.steps: null is not allowed here",
-    "train model=huge": "Could not find 'model/huge' Available options in 'model': base",
-    "train experiment=nothing": "Available options in 'experiment': clevr_like_easy clevr_like_hard default",
+    "train model=huge": "model=huge is unknown; choose one of: base, dvae",
+    "train experiment=nothing": "experiment=nothing is unknown; choose one of: clevr_like_easy, clevr_like_hard",
     "train --config-name=nothing": "Cannot find primary config 'nothing'",
     "train --config-name=model/base num_slots=2": "begin it with `# @package _global_`",
     "train data.name=squares": "choose one of: shapes, multi_dsprites",
-    "train nonsense": "Error parsing override 'nonsense'",
+    "train nonsense": "'nonsense' names no setting; settings are given as key=value",
     "train --nonsense": "unrecognized arguments: --nonsense; settings are given as key=value",
     "train =3": "'=3' names no setting",
     "train data=0": "data=0 names no file of settings; give such as data=shapes",
-    "train log_dir=": "log_dir='' and name='svq' name no folder",
+    "train log_dir=": "log_dir is empty; give a path, such as log_dir=logs",
+    "train name=a/b": "error: name='a/b' is no name of one folder; give one without slashes, such as name=svq",
+    "train name=": "error: name='' is no name of one folder",
+    "train ~data": "~data takes away what has to be there",
+    "train --config-name=experiment/sprite": "primary config 'experiment/sprite'; did you mean experiment/sprites?",
+    "train --config-name=sprites": "primary config 'sprites'; did you mean experiment/sprites?",
+    "train seed=0,1 -m training.steps=2": "training.steps=2: all settings go together; put flags such as -m",
+    "train ablation.enabled=true ablation.variants=[no_prio]": "fewer_iterations, no_prior; did you mean no_prior?",
+    "train ablation.enabled=true ablation.seeds=[-1]": "ablation.seeds has -1, which is out of range; seeds are from 0",
+    "train ablation.enabled=true ablation.folder=block": "ablation.folder=block has no variants; choose one of: blocks",
+    "generate chekpoint=a": "chekpoint is not a setting; did you mean checkpoint?",
+    "evaluate sections=[code]": "sections has code, which is unknown; choose one of: reconstruction, segmentation",
+    "export formats=[onx]": "formats has onx, which is unknown; choose one of: pt2, onnx; did you mean onnx?",
     "generate temperature=0": "temperature=0.0 is out of range",
     "render variant=medium": "variant=medium is unknown; choose one of: easy, hard",
     "render num_train=0": "num_train=0 is out of range; it must be at least 1",
     "render num_worker=1": "num_worker is not a setting; did you mean num_workers?",
     "render output=": "output is empty; give a path, such as output=output",
+}
+MISTYPED = {  # of lists and names; a command says these before it does anything, so composing is enough
+    "train ablation.seeds=1": "ablation.seeds=1 is no list; give 'ablation.seeds=[1]'",
+    "train ablation.seeds=all": "ablation.seeds=all is no list; give 'ablation.seeds=[all]'",
+    "train ablation.seeds=[1,x]": "ablation.seeds[1]=x cannot be used; give a whole number",
+    "train ablation.seeds=[0.5]": "ablation.seeds[0]=0.5 cannot be used; give a whole number",
+    "train ablation.seeds=0,1": "ablation.seeds=0,1 has several values; give one of them, a list as 'ablation",
+    "train ablation.seeds=[0,1": "ablation.seeds=[0,1 cannot be read: a bracket lacks its other half; a list is",
+    "train ablation.seeds=[0,1,]": "a place in its list is empty; give 'ablation.seeds=[a,b]', with nothing",
+    "train ablation.seeds=[0,,1]": "ablation.seeds=[0,,1] cannot be read: a place in its list is empty",
+    "train ablation.variants=[,]": "ablation.variants=[,] cannot be read: a place in its list is empty",
+    "train ablation.variants=no_prior": "ablation.variants=no_prior is no list; give 'ablation.variants=[no_prior]'",
+    "train ablation=block": "ablation=block is unknown; choose one of: blocks, codes",
+    "train evaluation=[a,,b]": "evaluation=[a,,b] cannot be read: a place in its list is empty",
+    "train evaluation.top_k=[1,2]": "evaluation.top_k=[1, 2] cannot be used; give a whole number",
+    "train name=[a]": "name=[a] is a list; give one value, without brackets",
+    "train name=a,b": "a text with commas as 'name=\"a,b\"', or begin with -m for a run of each",
+    "train experiment=sprite": "sysbinder, vqvae; did you mean sprites?",
+    "train experiment=": "experiment= names no file; choose one of: clevr_like_easy",
+    "train experiment=sprites,": "experiment=sprites, cannot be read: it ends with a comma; leave it out",
+    "train experiment=[quick,sprites]": "several of the chosen files of settings choose model; choose one of them",
+    "train experiments=sprites": "experiments is not a setting; did you mean experiment?",
+    "train +experiment=sprites": "experiment is chosen already; give experiment=... once, and without +",
+    "train data=shape": "data=shape is unknown; choose one of: clevr, clevr_like, folder, multi_dsprites, shapes, "
+    "sprites, sysbinder; did you mean shapes?",
+    "train data=Shapes": "did you mean shapes?",
+    "train dat=shapes": "dat is not a setting; did you mean data?",
+    "train data.name=shape": "sysbinder, clevr_like; did you mean shapes?",
+    "train data.path=[ab]*.jpg": "data.path=[ab]*.jpg cannot be read: some of its signs have a meaning of their own; "
+    "quote the value twice, as 'data.path=\"[ab]*.jpg\"'",
+    "train model.decoder=cn": "choose one of: cross_attention, cnn, transformer; did you mean cnn?",
+    "train model.decoder=CNN": "did you mean cnn?",
+    "train model.decoder=[cnn]": "model.decoder=[cnn] is a list; give one value, without brackets",
+    "train model=bas": "did you mean base?",
+    "train device=cuda:0": "device=cuda:0 is unknown; choose one of: auto, cpu, cuda, mps; did you mean cuda?",
+    "train training.devices=[0,1]": "training.devices=[0, 1] cannot be used; give a whole number",
+    "train objective=": "objective is empty; give the name of a number",
+    "train training.prior=[1]": "training.prior is given a list or settings in braces where the other is wanted",
+    "train training.learning_rate=1e-3,": "training.learning_rate=1e-3, cannot be read: it ends with a comma",
+    "train training.learning_rate =1": "'training.learning_rate' names no setting; settings are given as key=value",
+    "train training={steps:3": "training={steps:3 cannot be read: a bracket lacks its other half",
+    "train ~model.num_slots": "~model.num_slots takes away what has to be there; give model.num_slots another value",
+    "generate keep=1": "keep=1 is no list; give 'keep=[1]'",
+    "generate keep=[0,1": "keep=[0,1 cannot be read: a bracket lacks its other half",
+    "generate checkpoint=[a,b]": "checkpoint=[a,b] is a list; give one value, without brackets",
+    "generate conditions=two red circles": "'red' names no setting; settings are given as key=value, with quotes",
+    "evaluate sections=codes": "sections=codes is no list; give 'sections=[codes]'",
+    "evaluate sections=[codes,]": "sections=[codes,] cannot be read: a place in its list is empty",
+    "evaluate sections={a:1}": "sections is given a list or settings in braces where the other is wanted",
+    "evaluate data=shapes": "data chooses no file of settings in this command; give single settings, such as data.",
+    "evaluate split=tests": "split=tests is unknown; choose one of: test, val; did you mean test?",
+    "export formats=onnx": "formats=onnx is no list; give 'formats=[onnx]'",
+    "render variant=eas": "did you mean easy?",
 }
 OUTPUTS = {  # with a file of that name
     "render output=file": "output=file is a file; give an empty",
@@ -438,6 +503,23 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(endings, line):
     assert code == 2 and MISTAKES[line] in errors
     assert errors.count("\n") == 1 and errors.startswith("error: ")
     assert set(left) <= {"file", "logs"} and not folders  # of runs that were none
+
+
+@pytest.mark.parametrize("line", MISTYPED)
+def test_a_mistyped_list_or_name_is_one_line_with_what_was_meant(line):
+    name, *words = line.split()
+    with pytest.raises(ConfigError) as error:
+        launch.compose_settings(name, words, schema.COMMANDS[name])
+    assert MISTYPED[line] in str(error.value)
+    assert error.value.exit_code == 2 and "\n" not in str(error.value) and "hydra.cc" not in str(error.value)
+
+
+def test_a_name_in_a_file_is_named_with_the_file(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "x.yaml").write_text("# @package _global_\ndefaults: [/config, override /data: shape]\n")
+    done = command("train", f"--config-dir={tmp_path}", "experiment=x", f"log_dir={tmp_path}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "data=shape is unknown; choose one of: clevr, " in done.stderr and "did you mean shapes?" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

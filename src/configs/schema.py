@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
+from .mistakes import choose
 
 DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end
 FILES = ("folder", "clevr", "sysbinder", "clevr_like")  # as large as what is found at data.path
@@ -364,7 +365,7 @@ def check(config: Any, prefix: str = "") -> None:
         elif "folder_name" in rule and not is_folder_name(str(value)):
             raise ConfigError(f"{key}={value!r} is no name of one folder; give one without slashes, such as {key}=svq")
         elif "choices" in rule and value not in rule["choices"]:
-            raise ConfigError(f"{key}={value} is unknown; choose one of: {', '.join(rule['choices'])}")
+            raise ConfigError(f"{key}={value} is unknown; {choose(value, rule['choices'])}")
         elif "above" in rule and not value > rule["above"]:
             raise ConfigError(f"{key}={value} is out of range; it must be greater than {rule['above']}")
         elif "at_least" in rule and not rule["at_least"] <= value <= rule["at_most"]:
@@ -397,6 +398,8 @@ def check_together(config: TrainConfig) -> None:
             f"training.quantize_from={training.quantize_from} must not exceed "
             f"training.quantize_by={training.quantize_by}"
         )
+    if not config.objective.strip():
+        raise ConfigError("objective is empty; give the name of a number, such as validation.autoencoder_loss")
     if config.objective.startswith("validation.prior_") and not training.prior.steps:
         raise ConfigError(f"objective={config.objective} needs a prior; set training.prior.steps above 0")
     if not config.objective.startswith("validation.") and not config.evaluation.enabled:
