@@ -16,6 +16,7 @@ def main(config: RenderConfig) -> None:
     from pathlib import Path
 
     from .configs.errors import CommandError, Interrupted, as_config_error
+    from .configs.termination import signal_of
     from .data.clevr_like import save_preview
     from .data.render_run import render_scenes
 
@@ -33,7 +34,7 @@ def main(config: RenderConfig) -> None:
     except BrokenProcessPool as error:
         raise CommandError(f"a worker was killed; the same command goes on from {config.output}") from error
     except KeyboardInterrupt as error:
-        raise Interrupted(f"stopped; the same command goes on from {config.output}") from error
+        raise Interrupted(f"stopped; the same command goes on from {config.output}", signal_of(error)) from error
     print(save_preview(config.output))
     print(f"train on it with: python -m src.train data=clevr_like data.path={config.output}")
 

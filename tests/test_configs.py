@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from src.configs.schema import (
     ReportDataConfig,
     TrainConfig,
 )
+from src.configs.termination import Terminated, signal_of, terminable
 from src.data import catalogue, clevr_scenes
 from src.editor import serve
 from src.models import backbone, slot_attention, slot_decoder, svq_model, transformer_decoder
@@ -310,8 +312,15 @@ def test_no_default_is_written_into_the_schema():
         ("model.in_channels=1", "model.in_channels=1 but the pictures of shapes have 3 channels"),
         ("training.quantize_from=5", "training.quantize_from=5 must not exceed training.quantize_by=3"),
         ("training.merge_to=0", "training.merge_to=0 is out of range; it must be at least 1"),
-        ("training.batch_size=100", "training.batch_size=100 exceeds data.num_train=24"),
+        (
+            "training.batch_size=100",
+            "training.batch_size=100 exceeds data.num_train=24; give at most 24 for it, or raise",
+        ),
         ("training.prior.batch_size=100", "training.prior.batch_size=100 exceeds data.num_train=24"),
+        (
+            "data.num_train=3",
+            "training.batch_size=4 and training.prior.batch_size=8 exceed data.num_train=3; give at most",
+        ),
         ("training.devices=3", "training.batch_size=4 is no multiple of training.devices=3 times training.num_nodes=1"),
         (
             "training.num_nodes=8",
@@ -367,21 +376,86 @@ MISTAKES = {
     "train model.shading=banana": "model.shading=banana cannot be used; give true or false",
     "train training.prior.relations=2": "training.prior.relations=2 cannot be used; give true or false",
     "train training.steps=null": "training.steps: null is not allowed here",
-    "train model=huge": "Could not find 'model/huge' Available options in 'model': base",
-    "train experiment=nothing": "Available options in 'experiment': clevr_like_easy clevr_like_hard default",
+    "train model=huge": "model=huge is unknown; choose one of: base, dvae",
+    "train experiment=nothing": "experiment=nothing is unknown; choose one of: clevr_like_easy, clevr_like_hard",
     "train --config-name=nothing": "Cannot find primary config 'nothing'",
     "train --config-name=model/base num_slots=2": "begin it with `# @package _global_`",
     "train data.name=squares": "choose one of: shapes, multi_dsprites",
-    "train nonsense": "Error parsing override 'nonsense'",
+    "train nonsense": "'nonsense' names no setting; settings are given as key=value",
     "train --nonsense": "unrecognized arguments: --nonsense; settings are given as key=value",
     "train =3": "'=3' names no setting",
     "train data=0": "data=0 names no file of settings; give such as data=shapes",
-    "train log_dir=": "log_dir='' and name='svq' name no folder",
+    "train log_dir=": "log_dir is empty; give a path, such as log_dir=logs",
+    "train name=a/b": "error: name='a/b' is no name of one folder; give one without slashes, such as name=svq",
+    "train name=": "error: name='' is no name of one folder",
+    "train ~data": "~data takes away what has to be there",
+    "train --config-name=experiment/sprite": "primary config 'experiment/sprite'; did you mean experiment/sprites?",
+    "train --config-name=sprites": "primary config 'sprites'; did you mean experiment/sprites?",
+    "train seed=0,1 -m training.steps=2": "training.steps=2: all settings go together; put flags such as -m",
+    "train ablation.enabled=true ablation.variants=[no_prio]": "fewer_iterations, no_prior; did you mean no_prior?",
+    "train ablation.enabled=true ablation.seeds=[-1]": "ablation.seeds has -1, which is out of range; seeds are from 0",
+    "train ablation.enabled=true ablation.folder=block": "ablation.folder=block has no variants; choose one of: blocks",
+    "generate chekpoint=a": "chekpoint is not a setting; did you mean checkpoint?",
+    "evaluate sections=[code]": "sections has code, which is unknown; choose one of: reconstruction, segmentation",
+    "export formats=[onx]": "formats has onx, which is unknown; choose one of: pt2, onnx; did you mean onnx?",
     "generate temperature=0": "temperature=0.0 is out of range",
     "render variant=medium": "variant=medium is unknown; choose one of: easy, hard",
     "render num_train=0": "num_train=0 is out of range; it must be at least 1",
     "render num_worker=1": "num_worker is not a setting; did you mean num_workers?",
     "render output=": "output is empty; give a path, such as output=output",
+}
+MISTYPED = {  # of lists and names; a command says these before it does anything, so composing is enough
+    "train ablation.seeds=1": "ablation.seeds=1 is no list; give 'ablation.seeds=[1]'",
+    "train ablation.seeds=all": "ablation.seeds=all is no list; give 'ablation.seeds=[all]'",
+    "train ablation.seeds=[1,x]": "ablation.seeds[1]=x cannot be used; give a whole number",
+    "train ablation.seeds=[0.5]": "ablation.seeds[0]=0.5 cannot be used; give a whole number",
+    "train ablation.seeds=0,1": "ablation.seeds=0,1 has several values; give one of them, a list as 'ablation",
+    "train ablation.seeds=[0,1": "ablation.seeds=[0,1 cannot be read: a bracket lacks its other half; a list is",
+    "train ablation.seeds=[0,1,]": "a place in its list is empty; give 'ablation.seeds=[a,b]', with nothing",
+    "train ablation.seeds=[0,,1]": "ablation.seeds=[0,,1] cannot be read: a place in its list is empty",
+    "train ablation.variants=[,]": "ablation.variants=[,] cannot be read: a place in its list is empty",
+    "train ablation.variants=no_prior": "ablation.variants=no_prior is no list; give 'ablation.variants=[no_prior]'",
+    "train ablation=block": "ablation=block is unknown; choose one of: blocks, codes",
+    "train evaluation=[a,,b]": "evaluation=[a,,b] cannot be read: a place in its list is empty",
+    "train evaluation.top_k=[1,2]": "evaluation.top_k=[1, 2] cannot be used; give a whole number",
+    "train name=[a]": "name=[a] is a list; give one value, without brackets",
+    "train name=a,b": "a text with commas as 'name=\"a,b\"', or begin with -m for a run of each",
+    "train experiment=sprite": "sysbinder, vqvae; did you mean sprites?",
+    "train experiment=": "experiment= names no file; choose one of: clevr_like_easy",
+    "train experiment=sprites,": "experiment=sprites, cannot be read: it ends with a comma; leave it out",
+    "train experiment=[quick,sprites]": "several of the chosen files of settings choose model; choose one of them",
+    "train experiments=sprites": "experiments is not a setting; did you mean experiment?",
+    "train +experiment=sprites": "experiment is chosen already; give experiment=... once, and without +",
+    "train data=shape": "data=shape is unknown; choose one of: clevr, clevr_like, folder, multi_dsprites, shapes, "
+    "sprites, sysbinder; did you mean shapes?",
+    "train data=Shapes": "did you mean shapes?",
+    "train dat=shapes": "dat is not a setting; did you mean data?",
+    "train data.name=shape": "sysbinder, clevr_like; did you mean shapes?",
+    "train data.path=[ab]*.jpg": "data.path=[ab]*.jpg cannot be read: some of its signs have a meaning of their own; "
+    "quote the value twice, as 'data.path=\"[ab]*.jpg\"'",
+    "train model.decoder=cn": "choose one of: cross_attention, cnn, transformer; did you mean cnn?",
+    "train model.decoder=CNN": "did you mean cnn?",
+    "train model.decoder=[cnn]": "model.decoder=[cnn] is a list; give one value, without brackets",
+    "train model=bas": "did you mean base?",
+    "train device=cuda:0": "device=cuda:0 is unknown; choose one of: auto, cpu, cuda, mps; did you mean cuda?",
+    "train training.devices=[0,1]": "training.devices=[0, 1] cannot be used; give a whole number",
+    "train objective=": "objective is empty; give the name of a number",
+    "train training.prior=[1]": "training.prior is given a list or settings in braces where the other is wanted",
+    "train training.learning_rate=1e-3,": "training.learning_rate=1e-3, cannot be read: it ends with a comma",
+    "train training.learning_rate =1": "'training.learning_rate' names no setting; settings are given as key=value",
+    "train training={steps:3": "training={steps:3 cannot be read: a bracket lacks its other half",
+    "train ~model.num_slots": "~model.num_slots takes away what has to be there; give model.num_slots another value",
+    "generate keep=1": "keep=1 is no list; give 'keep=[1]'",
+    "generate keep=[0,1": "keep=[0,1 cannot be read: a bracket lacks its other half",
+    "generate checkpoint=[a,b]": "checkpoint=[a,b] is a list; give one value, without brackets",
+    "generate conditions=two red circles": "'red' names no setting; settings are given as key=value, with quotes",
+    "evaluate sections=codes": "sections=codes is no list; give 'sections=[codes]'",
+    "evaluate sections=[codes,]": "sections=[codes,] cannot be read: a place in its list is empty",
+    "evaluate sections={a:1}": "sections is given a list or settings in braces where the other is wanted",
+    "evaluate data=shapes": "data chooses no file of settings in this command; give single settings, such as data.",
+    "evaluate split=tests": "split=tests is unknown; choose one of: test, val; did you mean test?",
+    "export formats=onnx": "formats=onnx is no list; give 'formats=[onnx]'",
+    "render variant=eas": "did you mean easy?",
 }
 OUTPUTS = {  # with a file of that name
     "render output=file": "output=file is a file; give an empty",
@@ -430,6 +504,23 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(endings, line):
     assert code == 2 and MISTAKES[line] in errors
     assert errors.count("\n") == 1 and errors.startswith("error: ")
     assert set(left) <= {"file", "logs"} and not folders  # of runs that were none
+
+
+@pytest.mark.parametrize("line", MISTYPED)
+def test_a_mistyped_list_or_name_is_one_line_with_what_was_meant(line):
+    name, *words = line.split()
+    with pytest.raises(ConfigError) as error:
+        launch.compose_settings(name, words, schema.COMMANDS[name])
+    assert MISTYPED[line] in str(error.value)
+    assert error.value.exit_code == 2 and "\n" not in str(error.value) and "hydra.cc" not in str(error.value)
+
+
+def test_a_name_in_a_file_is_named_with_the_file(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "x.yaml").write_text("# @package _global_\ndefaults: [/config, override /data: shape]\n")
+    done = command("train", f"--config-dir={tmp_path}", "experiment=x", f"log_dir={tmp_path}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "data=shape is unknown; choose one of: clevr, " in done.stderr and "did you mean shapes?" in done.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -585,3 +676,63 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     config = tiny_config(*words, *in_folder(tmp_path))
     found = find_resume("auto", tmp_path / "checkpoints", launch.plain(config))
     assert found is not None and found["training_state"].step == int(said[1])
+
+
+def start(folder: Path, *words: str) -> tuple[subprocess.Popen, Path]:
+    """Starts `python -m src.train <words>` with its own children, and the file that gets its stderr."""
+    said = folder / "stderr.txt"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"}
+    with said.open("w") as file:
+        line = [sys.executable, "-m", "src.train", *words]
+        return subprocess.Popen(line, cwd=folder, env=environment, stderr=file, start_new_session=True), said
+
+
+def wait_for(words: str, said: Path, run: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 200
+    while words not in said.read_text() and time.monotonic() < deadline:
+        assert run.poll() is None, said.read_text()
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_two_processes_that_are_stopped_while_one_scores_say_one_line(tmp_path, number):
+    run, said = start(tmp_path, "training.devices=2", *TINY, *TWO_STEPS, "evaluation.enabled=true")
+    wait_for("attribute network:", said, run)
+    os.killpg(run.pid, number)
+    assert run.wait(100) == 128 + number
+    errors = said.read_text()
+    assert "Traceback" not in errors and errors.count("stopped while the trained model was scored") == 1
+    assert "Go on with: python -m src.train training.devices=2" in errors.strip().splitlines()[-1]
+    assert not list(tmp_path.rglob("results.json")) and not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_ctrl_c_ends_all_runs_of_a_multirun(tmp_path):
+    run, said = start(tmp_path, "-m", "seed=0,1", *TINY, "training.steps=100000", "training.prior.steps=0")
+    wait_for("autoencoder:", said, run)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(100) == 130
+    errors = said.read_text()
+    (folder,) = tmp_path.glob("logs/multirun/*/*_svq")  # the second was not begun
+    last_line = errors.strip().splitlines()[-1]
+    assert "Traceback" not in errors and last_line.startswith("stopped after step")
+    assert last_line.endswith(f"checkpoint_dir={folder / 'checkpoints'} training.resume=auto")
+    assert "seed=0" in last_line
+
+
+def test_sigterm_is_raised_where_a_command_runs_and_only_there():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated) as stopped, terminable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal_of(stopped.value) == 15 and signal_of(KeyboardInterrupt()) == 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+    def enter() -> bool:
+        with terminable():
+            return signal.getsignal(signal.SIGTERM) is before
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result()  # Python takes handlers in the main thread alone

@@ -1,12 +1,11 @@
 """From a Hydra config to one call: composes, types and checks it; one line and an exit code for a mistake.
 
-Exit codes: 0 done, 1 failed, 2 a setting or an argument cannot be used, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 a setting or an argument cannot be used, 130 interrupted (Ctrl-C), 143 terminated.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import functools
 import os
@@ -26,14 +25,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from .errors import CommandError, ConfigError, Interrupted
+from .mistakes import explain_hydra, explain_list, nearest, unreadable
 from .schema import TrainConfig, check, check_together, is_folder_name, register
+from .termination import signal_of, terminable
 
 Config = TypeVar("Config")
 Main = Callable[[Config], float | None]
@@ -72,6 +73,11 @@ def conf_folder() -> Path:
     return package.parent / "conf" if __package__ == "src.configs" else package / "conf"
 
 
+def primaries() -> list[str]:
+    """What --config-name may give besides a command's own."""
+    return [f"experiment/{path.stem}" for path in sorted((Path(__file__).parent / "experiment").glob("*.yaml"))]
+
+
 class ConfSearchPath(SearchPathPlugin):
     """Adds conf/ to where Hydra looks."""
 
@@ -81,10 +87,10 @@ class ConfSearchPath(SearchPathPlugin):
 
 def run_folder(log_dir: str, name: str) -> str:
     """<log_dir>/<name>. Hydra makes it before the settings are checked, so what would lead elsewhere stops here."""
-    if not log_dir.strip() or not is_folder_name(name):
-        raise ConfigError(
-            f"log_dir={log_dir!r} and name={name!r} name no folder; give a path and a name without slashes"
-        )
+    if not log_dir.strip():
+        raise ConfigError("log_dir is empty; give a path, such as log_dir=logs")
+    if not is_folder_name(name):
+        raise ConfigError(f"name={name!r} is no name of one folder; give one without slashes, such as name=svq")
     return f"{log_dir}/{name}"
 
 
@@ -109,6 +115,8 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
             try:
                 config = to_object(composed, schema)
                 return main(config)
+            except Interrupted as stop:  # whoever stops a run of a multirun means all of them
+                _stop(stop)
             except (CommandError, OSError) as error:
                 if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise  # in a multirun Hydra ends the other jobs first
@@ -125,7 +133,8 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
                 os.environ.update({"HYDRA_FULL_ERROR": "1", OURS: "1"})
             try:
                 _refuse_unknown_flags(sys.argv[1:])
-                hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
+                with terminable():
+                    hydra.main(version_base="1.3", config_path="configs", config_name=config_name)(task)()
             except (*OF_SETTINGS, CommandError, OSError) as error:
                 if wants_traceback:
                     raise
@@ -138,9 +147,9 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
                 if 'Could not detect "srun"' in str(error):  # so says submitit
                     _stop(ConfigError(NO_SLURM))
                 raise
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 hint = "; training.resume=auto goes on from last.pth, if there is one"
-                _stop(Interrupted("interrupted" + (hint if config_name == "train" else "")))
+                _stop(Interrupted("interrupted" + (hint if config_name == "train" else ""), signal_of(error)))
 
         return entry
 
@@ -164,9 +173,13 @@ def invocation() -> Invocation:
     words = [f"python -m src.{job}" if __package__ == "src.configs" else f"svq-{job}"]
     if settings.job.config_name != job:
         words.append(f"--config-name={settings.job.config_name}")
+    run_dir, several = Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN
     overrides = [word for word in settings.overrides.task if not word.startswith("training.resume=")]
+    if several:  # called again, it is one run that goes on where this one keeps its checkpoints
+        overrides = [word for word in overrides if not word.startswith("checkpoint_dir=")]
+        overrides.append(f"checkpoint_dir={run_dir / 'checkpoints'}")
     words += map(shlex.quote, overrides)
-    return Invocation(Path(settings.runtime.output_dir), settings.mode == RunMode.MULTIRUN, " ".join(words))
+    return Invocation(run_dir, several, " ".join(words))
 
 
 def to_object(composed: DictConfig, schema: type[Config]) -> Config:
@@ -177,8 +190,8 @@ def to_object(composed: DictConfig, schema: type[Config]) -> Config:
     """
     if OmegaConf.get_type(composed) is not schema:
         raise ConfigError(NOT_PRIMARY)
-    _refuse_added_keys(composed)
     try:
+        _refuse_added_keys(composed)
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
@@ -259,14 +272,20 @@ def explain(error: BaseException) -> str:
     message = str(error)
     if isinstance(error, UnicodeDecodeError):
         return f"a file of settings is no text ({error}); save it as UTF-8"
+    if isinstance(error, OverrideParseException):
+        return unreadable(error.override)
+    if refused := re.search(r"ConfigError raised while resolving interpolation: (.*)", message):
+        return refused[1]
     cause = error.__cause__
     if "raised while composing config" in message:  # there Hydra keeps what OmegaConf said as context only
         cause = cause or error.__context__
     if isinstance(error, OmegaConfBaseException):
         cause = error
     if not isinstance(cause, OmegaConfBaseException):
-        missing = re.search(r"Could not (?:find|load) '(hydra/(?:launcher|sweeper)/\w+)'", message)
-        return f"{missing[1]} {PLUGIN}" if missing else message.split("Config search path:")[0]
+        if missing := re.search(r"Could not (?:find|load) '(hydra/(?:launcher|sweeper)/\w+)'", message):
+            return f"{missing[1]} {PLUGIN}"
+        said = " ".join(message.split("Config search path:")[0].split())
+        return explain_hydra(said, primaries()) or said
     where = message.split(":")[0] + ": " if message.startswith("In '") else ""
     return where + _explain_value(cause)
 
@@ -283,14 +302,16 @@ def _explain_value(cause: OmegaConfBaseException) -> str:
         return f"{key}: null is not allowed here"
     if wrong := re.match(r"Value '(.*)' (?:of type .* could not be converted to|is not a valid) (\w+)", reason):
         return f"{key}={wrong[1]} cannot be used; give {KINDS.get(wrong[2].lower(), wrong[2])}"
+    if said := explain_list(key, reason, cause.value):
+        return said
     return f"{key}: {reason}" if key and key not in reason else reason
 
 
 def unknown_key(key: str, known: list[str]) -> str:
     """One line for a key that is not in the schema, with the nearest one that is."""
     parent, _, name = key.rpartition(".")
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {parent + '.' if parent else ''}{close[0]}? " if close else ""
+    close = nearest(name, known if parent else [*known, "experiment"], cutoff=0.6)
+    hint = f"did you mean {parent + '.' if parent else ''}{close}? " if close else ""
     advice = "; begin a file of experiment/ with `# @package _global_`" if "experiment" in key.split(".") else ""
     return f"{key} is not a setting; {hint}{parent or 'the config'} has: {', '.join(known)}{advice}"
 
@@ -311,6 +332,9 @@ def _refuse_unknown_flags(words: list[str]) -> None:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
+        left = message.removeprefix("unrecognized arguments: ").split()
+        if all("=" in word and not word.startswith("-") for word in left):
+            raise ConfigError(f"{' '.join(left)}: all settings go together; put flags such as -m before them")
         raise ConfigError(f"{message}; settings are given as key=value, and --help lists what else there is")
 
     parser.error = refuse
@@ -323,11 +347,13 @@ def _refuse_odd(words: Sequence[str]) -> None:
     for word, override in zip(words, OverridesParser.create().parse_overrides(list(words)), strict=True):
         if not override.key_or_group.strip():
             raise ConfigError(f"{word!r} names no setting; settings are given as key=value")
+        if override.is_delete() and not override.key_or_group.startswith("hydra"):
+            raise ConfigError(f"{word} takes away what has to be there; give {override.key_or_group} another value")
         is_group = override.key_or_group in groups or "/" in override.key_or_group
         if not is_group or override.is_sweep_override():
             continue
         value = override.value()
-        if override.is_delete() and value is None:
+        if override.is_delete():
             continue
         names = value if isinstance(value, list) else [value]
         if not isinstance(value, dict) and not all(isinstance(name, str) for name in names):
@@ -350,5 +376,6 @@ def _remove_if_empty(run_dir: Path) -> None:
 
 
 def _stop(error: CommandError) -> Any:
-    print(f"error: {error}" if error.exit_code <= 2 else str(error), file=sys.stderr)
+    if str(error):  # of several processes that stop together one has said why
+        print(f"error: {error}" if error.exit_code <= 2 else str(error), file=sys.stderr)
     sys.exit(error.exit_code)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.config_store import ConfigStore
 
 from .errors import ConfigError
+from .mistakes import choose
 
 DRAWN = ("shapes", "multi_dsprites", "sprites")  # data sets without an end
 FILES = ("folder", "clevr", "sysbinder", "clevr_like")  # as large as what is found at data.path
@@ -364,7 +365,7 @@ def check(config: Any, prefix: str = "") -> None:
         elif "folder_name" in rule and not is_folder_name(str(value)):
             raise ConfigError(f"{key}={value!r} is no name of one folder; give one without slashes, such as {key}=svq")
         elif "choices" in rule and value not in rule["choices"]:
-            raise ConfigError(f"{key}={value} is unknown; choose one of: {', '.join(rule['choices'])}")
+            raise ConfigError(f"{key}={value} is unknown; {choose(value, rule['choices'])}")
         elif "above" in rule and not value > rule["above"]:
             raise ConfigError(f"{key}={value} is out of range; it must be greater than {rule['above']}")
         elif "at_least" in rule and not rule["at_least"] <= value <= rule["at_most"]:
@@ -397,6 +398,8 @@ def check_together(config: TrainConfig) -> None:
             f"training.quantize_from={training.quantize_from} must not exceed "
             f"training.quantize_by={training.quantize_by}"
         )
+    if not config.objective.strip():
+        raise ConfigError("objective is empty; give the name of a number, such as validation.autoencoder_loss")
     if config.objective.startswith("validation.prior_") and not training.prior.steps:
         raise ConfigError(f"objective={config.objective} needs a prior; set training.prior.steps above 0")
     if not config.objective.startswith("validation.") and not config.evaluation.enabled:
@@ -404,19 +407,43 @@ def check_together(config: TrainConfig) -> None:
             f"objective={config.objective} is none of the validation metrics, such as validation.autoencoder_loss, "
             "and evaluation.enabled=false leaves no others"
         )
-    batches = {"training.batch_size": training.batch_size}
-    if training.prior.steps:
-        batches["training.prior.batch_size"] = training.prior.batch_size
-    for key, size in batches.items():
-        if data.num_train is not None and size > data.num_train:
-            raise ConfigError(
-                f"{key}={size} exceeds data.num_train={data.num_train}; lower it, or raise data.num_train"
-            )
+    if data.num_train is not None:
+        check_batches(training, data.num_train, f"data.num_train={data.num_train}", "raise data.num_train")
+    for key, size in batch_sizes(training).items():
         if size % (training.devices * training.num_nodes):
             raise ConfigError(
                 f"{key}={size} is no multiple of training.devices={training.devices} times "
                 f"training.num_nodes={training.num_nodes}, whose processes share each batch; change one of them"
             )
+
+
+def batch_sizes(training: TrainingConfig) -> dict[str, int]:
+    """Scenes a step of each phase that is trained, by the setting that says so."""
+    sizes = {"training.batch_size": training.batch_size}
+    if training.prior.steps:
+        sizes["training.prior.batch_size"] = training.prior.batch_size
+    return sizes
+
+
+def check_batches(training: TrainingConfig, num_train: int, there_are: str, more: str) -> None:
+    """A batch has each scene once, so none can be larger than the training data.
+
+    Args:
+        num_train: scenes to train on.
+        there_are: the same in words.
+        more: what to do to have more of them.
+
+    Raises:
+        ConfigError: naming all batches that are too large, and the largest that fits.
+    """
+    large = {key: size for key, size in batch_sizes(training).items() if size > num_train}
+    if not large:
+        return
+    processes = training.devices * training.num_nodes
+    most = num_train // processes * processes
+    named = " and ".join(f"{key}={size}" for key, size in large.items())
+    lower = f"give at most {most} for {'each' if len(large) > 1 else 'it'}, or " if most else ""
+    raise ConfigError(f"{named} exceed{'s' if len(large) == 1 else ''} {there_are}; {lower}{more}")
 
 
 def check_source(data: DataConfig) -> None:

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import ConfigError
 from .launch import conf_folder, explain
+from .mistakes import choose
 from .schema import GumbelConfig, PriorConfig, TrainConfig, TrainingConfig, check, check_together
 
 Steps = TypeVar("Steps", TrainingConfig, PriorConfig, GumbelConfig)
@@ -32,7 +33,7 @@ def variant_files(folder: str) -> dict[str, Path]:
     files = {path.stem: path for path in sorted(place.glob("*.yaml"), key=_numbers_first)}
     if not files:
         others = sorted(path.name for path in place.parent.iterdir() if path.is_dir())
-        raise ConfigError(f"ablation.folder={folder} has no variants; choose one of: {', '.join(others)}")
+        raise ConfigError(f"ablation.folder={folder} has no variants; {choose(folder, others)}")
     return files
 
 
@@ -53,7 +54,7 @@ def make_variants(config: TrainConfig) -> dict[str, TrainConfig]:
     variants = {FULL: with_budget(config)}
     for name in chosen:
         if name not in files:
-            raise ConfigError(f"ablation.variants has {name}, which is unknown; choose from: {', '.join(files)}")
+            raise ConfigError(f"ablation.variants has {name}, which is unknown; {choose(name, files)}")
         variants[name] = with_budget(_laid_over(config, files[name]))
         if variants[name] == variants[FULL]:
             raise ConfigError(f"{files[name]} changes nothing: the run has these settings already; leave {name} out")

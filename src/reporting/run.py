@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..configs.errors import ConfigError, as_config_error
+from ..configs.errors import ConfigError, Interrupted, as_config_error
 from ..configs.schema import DataConfig, ReportConfig
+from ..configs.termination import signal_of
 from ..data.base import SceneDataset
 from ..evaluation.inception import FeatureNetwork, require_torchmetrics
 from ..training.build import make_split, prepare
@@ -31,6 +32,7 @@ def evaluate(config: ReportConfig) -> list[Path]:
 
     Raises:
         ConfigError: a setting, a checkpoint or data that cannot be used, or checkpoints that do not compare.
+        Interrupted: a signal asked for it.
     """
     with as_config_error():
         device = resolve_device(config.device)
@@ -51,19 +53,23 @@ def evaluate(config: ReportConfig) -> list[Path]:
     results: list[dict[str, Any]] = []
     paths: list[Path] = []
     opened: tuple[DataConfig, SceneDataset, SceneDataset] | None = None
-    for number, checkpoint in enumerate(checkpoints, start=1):
-        if several:
-            print(f"\n── {number} of {len(checkpoints)}: {checkpoint.label} ({checkpoint.path})", flush=True)
-        if opened is None or asdict(opened[0]) != asdict(checkpoint.data):
-            opened = None  # one data set at a time in memory
-            scored = make_split(checkpoint.data, config.split)
-            for line in prepare(scored):
-                print(line)
-            opened = (checkpoint.data, make_split(checkpoint.data, "train"), scored)
-        result, page = make_report(checkpoint, *opened[1:], sections, config, device, precision)
-        place = folder / checkpoint.label if several else folder
-        paths += write_report(place, result, page)
-        results.append(result)
+    try:
+        for number, checkpoint in enumerate(checkpoints, start=1):
+            if several:
+                print(f"\n── {number} of {len(checkpoints)}: {checkpoint.label} ({checkpoint.path})", flush=True)
+            if opened is None or asdict(opened[0]) != asdict(checkpoint.data):
+                opened = None  # one data set at a time in memory
+                scored = make_split(checkpoint.data, config.split)
+                for line in prepare(scored):
+                    print(line)
+                opened = (checkpoint.data, make_split(checkpoint.data, "train"), scored)
+            result, page = make_report(checkpoint, *opened[1:], sections, config, device, precision)
+            place = folder / checkpoint.label if several else folder
+            paths += write_report(place, result, page)
+            results.append(result)
+    except KeyboardInterrupt as error:
+        kept = f"{len(results)} of {len(checkpoints)} reports are in {folder}" if results else "no report was written"
+        raise Interrupted(f"stopped; {kept}; the same command makes them anew", signal_of(error)) from None
     if several:
         content, page = compare_reports(results)
         paths += write_report(folder, content, page, "comparison")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..configs.errors import ConfigError
+from ..configs.mistakes import choose
 from ..configs.schema import ReportConfig
 from ..evaluation import report
 from ..evaluation.atlas import AtlasBlock, atlas_table, codebook_atlas
@@ -486,9 +487,9 @@ def chosen(names: Sequence[str] | None) -> list[Section]:
     known = [section.name for section in SECTIONS]
     for name in names or ():
         if name not in known:
-            raise ConfigError(f"sections has {name}, which is unknown; choose from: {', '.join(known)}")
+            raise ConfigError(f"sections has {name}, which is unknown; {choose(name, known)}")
     if names is not None and not names:
-        raise ConfigError(f"sections=[] leaves nothing to look at; choose from: {', '.join(known)}")
+        raise ConfigError(f"sections=[] leaves nothing to look at; {choose('', known)}")
     return [section for section in SECTIONS if names is None or section.name in names]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
-from ..configs.schema import TrainConfig, check
+from ..configs.schema import MAX_SEED, TrainConfig, check
 from ..configs.variants import FULL, make_variants, variant_files
 from ..evaluation.comparison import Measure, Values, as_csv, as_markdown, compare
 from ..utils import visualization
@@ -53,6 +53,8 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
     seeds = config.ablation.seeds
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"ablation.seeds={seeds} cannot be used; give at least one seed, and each of them once")
+    if outside := [seed for seed in seeds if not 0 <= seed <= MAX_SEED]:
+        raise ConfigError(f"ablation.seeds has {outside[0]}, which is out of range; seeds are from 0 to {MAX_SEED}")
     if call.own_checkpoints:
         raise ConfigError("an ablation study makes its runs one after the other by itself; leave -m out")
     if config.training.devices * config.training.num_nodes > 1:

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from ..configs.errors import as_config_error
-from ..configs.schema import DataConfig, ModelConfig, TrainConfig
+from ..configs.schema import DataConfig, ModelConfig, TrainConfig, check_batches
 from ..data.base import SceneDataset
 from ..data.catalogue import open_split
 from ..models.catalogue import make_model as make_model_of_kind
 from ..models.code_model import CodeModel
-from .batches import BatchOrder
 
 
 def make_split(data: DataConfig, split: str) -> SceneDataset:
@@ -59,18 +58,20 @@ def check_sizes(config: TrainConfig) -> None:
         ConfigError: naming the sizes.
     """
     prior = config.training.prior
+    left_out = ""
     with as_config_error():
         train_data = make_split(config.data, "train")
         if config.data.skip_bad and train_data.shares_cache:
             train_data.prepare(show=True)  # only now it is known how many are left
+            left_out = f" ({len(train_data.skipped)} more cannot be used)" if train_data.skipped else ""
         num_train = len(train_data)
         for split in ("val", "test"):
             make_split(config.data, split)
+    there_are = f"the {num_train} training picture{'' if num_train == 1 else 's'} of {config.data.path}{left_out}"
+    check_batches(config.training, num_train, there_are, "add pictures")
     with as_config_error(), torch.device("meta"):  # shapes without memory, weights without random numbers
         model = make_model(config.model)
-        BatchOrder(num_train, config.training.batch_size, config.seed)
         if prior.steps:
-            BatchOrder(num_train, prior.batch_size, config.seed)
             model.init_prior(
                 prior.embed_dim, prior.num_heads, prior.num_layers, prior.dropout, prior.style, prior.relations
             )

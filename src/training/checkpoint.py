@@ -28,6 +28,9 @@ FREE = (
 )
 
 
+MOST_SHOWN = 4  # settings that differ, in one line
+
+
 @dataclass
 class TrainingState:
     """All that a run needs to go on as if it had not been interrupted, besides the model itself."""
@@ -119,27 +122,44 @@ def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, A
     if resume is None:
         return None
     auto = resume == "auto"
-    path = checkpoint_dir / LAST if auto else Path(resume)
+    path = path_of(resume, checkpoint_dir)
     if auto and not path.exists():
         return None
-    if path.is_dir():
+    if resume.strip() and path.is_dir():
         raise ConfigError(f"training.resume={path} is a folder; give the file to go on from, such as {path / LAST}")
+    if not resume.strip() or not path.exists():
+        wrong = "does not exist" if resume.strip() else "names no file"
+        raise ConfigError(
+            f"training.resume={resume} {wrong}; give the file to go on from, such as {checkpoint_dir / LAST}, or auto, "
+            "which goes on with that one if its run did not end"
+        )
     with as_config_error():
         content = load_checkpoint(path)
     if content["training_state"].phase == FINISHED:
         if auto:
             return None
-        raise ConfigError(f"the run of {path} has finished; nothing is left to resume")
+        raise ConfigError(
+            f"the run of {path} has finished; nothing is left to resume: leave training.resume out to start anew"
+        )
     begun = content["training_state"].phase != AUTOENCODER
     differing = differences(content["config"], config, FREE if begun else (*FREE, "training.prior"))
     if differing:
-        key, (then, now) = next(iter(differing.items()))
-        others = f" (and {', '.join(list(differing)[1:])})" if len(differing) > 1 else ""
+        # of two that follow each other, the one to set
+        keys = [key for key in differing if key != "model.image_size" or "data.image_size" not in differing]
+        then, now = (
+            ", ".join(f"{key}={_shown(differing[key][which])}" for key in keys[:MOST_SHOWN]) for which in (0, 1)
+        )
+        more = f" (and {len(keys) - MOST_SHOWN} more)" if len(keys) > MOST_SHOWN else ""
         raise ConfigError(
-            f"{path} was trained with {key}={_shown(then)} but this run has {key}={_shown(now)}{others}: "
+            f"{path} was trained with {then} but this run has {now}{more}: "
             "use the same settings to go on, or leave training.resume out to start anew"
         )
     return content
+
+
+def path_of(resume: str, checkpoint_dir: Path) -> Path:
+    """The file that `training.resume` means."""
+    return checkpoint_dir / LAST if resume == "auto" else Path(resume)
 
 
 def unfinished(checkpoint_dir: Path) -> TrainingState | None:
@@ -198,4 +218,4 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from ..configs.errors import CommandError, ConfigError, as_config_error
+from ..configs.mistakes import choose
 from ..configs.schema import ExportConfig
 from ..models.code_model import CodeModel
 from ..models.graphs import DecoderGraph, EncoderGraph, Graph
@@ -40,8 +41,11 @@ def write_graphs(config: ExportConfig) -> list[Path]:
         CommandError: a graph that is too far from the model.
     """
     formats = list(dict.fromkeys(config.formats))
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ConfigError(f"formats={config.formats} must be one or more of: {', '.join(FORMATS)}")
+    if not formats:
+        raise ConfigError(f"formats=[] leaves nothing to write; {choose('', FORMATS)}")
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"formats has {name}, which is unknown; {choose(name, FORMATS)}")
     if "onnx" in formats:
         _require_onnx()
     with as_config_error():

@@ -99,7 +99,7 @@ def run_phase(phase: Phase, session: Session) -> None:
             bar.set_postfix({key: f"{value:.4g}" for key, value in live.items()}, refresh=False)
             bar.update()
 
-            stop = _stop_signal(session)
+            stop = stop_signal(session)
             if state.step % every.checkpoint_every == 0 or last or stop:
                 session.save_last(phase.optimizer)
             if stop:
@@ -154,7 +154,7 @@ def _require_finite(phase: Phase, session: Session, step: int, **values: float) 
     )
 
 
-def _stop_signal(session: Session) -> int:
+def stop_signal(session: Session) -> int:
     """The signal that some process has received, or 0; all processes agree on it."""
     number = session.stop.number or 0
     if session.fabric.world_size > 1:

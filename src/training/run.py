@@ -10,10 +10,11 @@ from typing import Any
 from ..configs.errors import ConfigError
 from ..configs.launch import Invocation, plain
 from ..configs.schema import TrainConfig
+from ..configs.termination import signal_of, terminable
 from ..data.base import SceneDataset
 from ..models.catalogue import arguments_of
 from ..models.svq_model import SVQ
-from ..utils.whole_files import remove_drafts
+from ..utils.whole_files import is_same_file, remove_drafts
 from .autoencoder import merge_codes, merged_size, train_autoencoder
 from .board import Board
 from .build import check_sizes, make_model, make_split, prepare
@@ -26,10 +27,12 @@ from .checkpoint import (
     PRIOR,
     TrainingState,
     find_resume,
+    path_of,
     unfinished,
 )
 from .engine import make_fabric, reproducible, together
 from .finish import finish
+from .loop import stop_signal
 from .prior import add_prior, train_prior
 from .results import hardware
 from .session import Session
@@ -63,7 +66,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         session = Session(
             config, fabric, model, state, board, call.run_dir, checkpoint_dir, call.command, started=started
         )
-        _announce(session, resumed is not None)
+        _announce(session, resumed is not None, call.own_checkpoints)
         if resumed:
             if state.phase != AUTOENCODER:
                 if number := merged_size(model, config.training):
@@ -74,13 +77,13 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
                 model.load_state_dict(resumed["model_state_dict"])
             except RuntimeError as error:
                 raise ConfigError(f"the weights to go on from do not fit this version of the model: {error}") from error
-            session.restore_best_file()
+            session.restore_files(path_of(config.training.resume or "auto", checkpoint_dir))
         with fabric.rank_zero_first(local=True) if train_data.shares_cache else nullcontext():
             for line in prepare(val_data, train_data, show=fabric.is_global_zero):
                 session.say(line)
         with session.stop, reproducible():
             run_phases(session, train_data, val_data)
-        results = fabric.broadcast(finish(session, train_data, val_data) if fabric.is_global_zero else {})
+        results = finish_or_stop(session, train_data, val_data)
         session.state.start_phase(FINISHED)
         session.save_last()
     return results
@@ -107,20 +110,68 @@ def run_phases(session: Session, train_data: SceneDataset, val_data: SceneDatase
     session.save_last()
 
 
-def _announce(session: Session, resumed: bool) -> None:
-    """Says what begins, and what the beginning will replace."""
+def finish_or_stop(session: Session, train_data: SceneDataset, val_data: SceneDataset) -> dict[str, Any]:
+    """The results, which the first process makes and the others wait for; they stop together.
+
+    Raises:
+        Interrupted: a signal asked for it, also one that came too late for the last phase.
+    """
+    fabric, results, number = session.fabric, {}, stop_signal(session)
+    results_path = session.run_dir / "results.json"
+    if fabric.is_global_zero and not number:
+        try:
+            with terminable():  # unlike a step of training nothing of this has to come to its end
+                results = finish(session, train_data, val_data)
+        except KeyboardInterrupt as error:
+            number = signal_of(error)
+    with session.stop:  # what the other processes are told meanwhile, the first one is told too
+        results, number = fabric.broadcast((results, number))
+    if number:
+        when, kept = "while the trained model was scored", f"{session.best_path} is kept"
+        if results_path.exists():
+            when, kept = "while pictures were drawn", f"{session.best_path} and {results_path} are kept"
+        raise session.stopped(when, number, kept)
+    return results
+
+
+def _announce(session: Session, resumed: bool, one_of_several: bool) -> None:
+    """Says what begins or goes on, and what it will replace."""
     state, fabric = session.state, session.fabric
     where = f"{fabric.device} ({hardware(fabric.device)}), precision {fabric._precision.precision}"
     session.say(f"{session.config.name}, seed {session.config.seed}, on {where}; logs in {session.run_dir}")
     kind = session.config.model.kind
     if kind != SVQ.kind:  # the schema's keys are its arguments
         session.say(f"of the settings model.*, kind={kind} reads {', '.join(arguments_of(kind))} and no others")
-    if resumed:
-        session.say(f"going on from {session.config.training.resume}: {state.phase}, step {state.step}")
-    elif (other := unfinished(session.checkpoint_dir)) is not None:
+    resume, last = session.config.training.resume, session.last_path
+    if resumed and resume is not None:
+        path = path_of(resume, session.checkpoint_dir)
+        session.say(f"going on from {path}: {_reached(state, session.config)}")
+        if not is_same_file(path, last):
+            other = unfinished(session.checkpoint_dir)
+            replaced = f", and replaces the unfinished run there ({_reached(other)})" if other is not None else ""
+            session.say(f"from here on it is kept in {session.checkpoint_dir}{replaced}")
+        return
+    if resume == "auto" and not one_of_several:
+        why = f"the run of {last} has finished" if last.exists() else f"there is no {last}"
+        session.say(f"training.resume=auto finds nothing to go on from: {why}")
+    if (other := unfinished(session.checkpoint_dir)) is not None:
         session.say(
-            f"starting anew: {session.last_path} of an unfinished run ({other.phase}, step {other.step}) and "
-            f"{BEST} will be replaced (training.resume=auto would have gone on with it)"
+            f"starting anew: {last} of an unfinished run ({_reached(other)}) and {BEST} will be replaced "
+            "(training.resume=auto would have gone on with it)"
         )
     elif session.best_path.exists():
         session.say(f"starting anew: {session.best_path} will be replaced at the first validation")
+
+
+def _reached(state: TrainingState, config: TrainConfig | None = None) -> str:
+    """How far a run has come and, where its settings are known, what is next."""
+    phase, step, of, more = state.phase, state.step, "", ""
+    if phase not in (AUTOENCODER, PRIOR):
+        scores = config is not None and config.evaluation.enabled
+        return "training has ended" + (", scores are next" if scores else "")
+    if config is not None:
+        prior = config.training.prior.steps
+        steps = config.training.steps if phase == AUTOENCODER else prior
+        of = f" of {steps}"
+        more = f", {PRIOR} is next" if phase == AUTOENCODER and step == steps and prior else ""
+    return f"{phase}, after step {step}{of}{more}"

@@ -12,6 +12,7 @@ from ..models.code_model import CodeModel
 from ..utils import visualization
 from ..utils.precision import autocast, resolve_device, resolve_precision
 from .conditions import SLOTS, complete_scenes, what_is_asked
+from .results import write_text
 
 BATCH = 256  # scenes drawn and painted at once
 IMAGES, CODES = "images.png", "codes.json"
@@ -73,7 +74,7 @@ def write_samples(config: GenerateConfig) -> list[Path]:
         "shape": list(codes.shape),
         "codes": codes.tolist(),
     }
-    listing.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_text(listing, json.dumps(content) + "\n")
     return [*(asked.pictures if asked is not None else ()), picture, listing]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from ..configs.launch import plain
 from ..configs.schema import TrainConfig
 from ..models.code_model import CodeModel
 from ..utils.checkpoint_io import atomic_save
+from ..utils.whole_files import draft_of, is_same_file
 from .board import Board
 from .checkpoint import BEST, LAST, TrainingState, rng_state, save_checkpoint
 from .stop import StopRequest
@@ -81,20 +83,24 @@ class Session:
             )
         self.state.best = self.fabric.broadcast(self.state.best)
 
-    def restore_best_file(self) -> None:
-        """After a restart best_model.pth may be another run's, or one step ahead: writes this run's again."""
+    def restore_files(self, resumed: Path) -> None:
+        """After a restart best_model.pth may be another run's, or one step ahead: writes this run's again. And last.pth
+        may be another run's, or not be there, where the file to go on from lies elsewhere: copies it, so that
+        training.resume=auto is right from here on."""
         if self.state.best and self.fabric.is_global_zero:
             atomic_save(self.state.best, self.best_path)
+        if self.fabric.is_global_zero and not is_same_file(resumed, self.last_path):
+            with draft_of(self.last_path) as draft:
+                shutil.copyfile(resumed, draft)
 
     def load_best(self) -> None:
         """Puts the best weights so far into the model."""
         self.model.load_state_dict(self.state.best["model_state_dict"])
 
-    def stopped(self, when: str, number: int) -> Interrupted:
-        """What ends a run that signal `number` stopped, after everything was saved."""
-        return Interrupted(
-            f"stopped {when}; everything is saved. Go on with: {self.command} training.resume=auto", number
-        )
+    def stopped(self, when: str, number: int, kept: str = "everything is saved") -> Interrupted:
+        """What ends a run that signal `number` stopped, after everything was saved; the first process alone says so."""
+        said = f"stopped {when}; {kept}. Go on with: {self.command} training.resume=auto"
+        return Interrupted(said if self.fabric.is_global_zero else "", number)
 
     def say(self, line: str) -> None:
         """One line to the user, from the first process only."""

@@ -32,3 +32,8 @@ def remove_drafts(path: Path) -> None:
     """Removes what killed processes left of writing `path`; nobody else may be writing it."""
     for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         draft.unlink(missing_ok=True)
+
+
+def is_same_file(path: Path, other: Path) -> bool:
+    """Whether both are there and one and the same."""
+    return path.exists() and other.exists() and path.samefile(other)

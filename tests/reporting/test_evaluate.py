@@ -12,9 +12,10 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from src.configs import launch
-from src.configs.errors import ConfigError
+from src.configs.errors import ConfigError, Interrupted
 from src.configs.launch import plain
 from src.configs.schema import ReportConfig
+from src.configs.termination import Terminated
 from src.evaluation import attribute_training, disentanglement, prior_details
 from src.evaluation.report import evaluate_model
 from src.models.code_model import CodeModel
@@ -211,6 +212,25 @@ def test_several_checkpoints_get_a_report_each_and_a_comparison(tmp_path: Path, 
     assert_self_contained((folder / "comparison.html").read_text(encoding="utf-8"))
     assert "| mIoU |" in (folder / "comparison.md").read_text(encoding="utf-8")
     assert (folder / "comparison.png").exists() and "mean ± std | full | small" in capsys.readouterr().out
+
+
+def test_stopped_it_says_which_reports_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [str(trained(tmp_path / f"{seed}" / "best_model.pth", seed=seed)) for seed in (0, 1)]
+    made: list[int] = []
+
+    def make_report(*_: Any) -> tuple[dict[str, Any], Any]:
+        if made:
+            raise Terminated
+        made.append(1)
+        return {}, None
+
+    monkeypatch.setattr("src.reporting.run.make_report", make_report)
+    monkeypatch.setattr("src.reporting.run.write_report", lambda *_: [])
+    with pytest.raises(Interrupted, match=f"stopped; 1 of 2 reports are in {tmp_path / 'out'}; the same") as stopped:
+        report(tmp_path, f"checkpoint=[{','.join(paths)}]", f"output={tmp_path / 'out'}")
+    assert stopped.value.exit_code == 143
+    with pytest.raises(Interrupted, match="stopped; no report was written; the same command makes them anew"):
+        report(tmp_path, f"checkpoint={paths[0]}")
 
 
 def test_what_does_not_compare_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

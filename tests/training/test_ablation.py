@@ -134,10 +134,13 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch, text: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["ablation.variants=[cnn]"], f"ablation.variants has cnn, which is unknown; choose from: {', '.join(NAMES)}"),
+        (
+            ["ablation.variants=[cnn]"],
+            f"ablation.variants has cnn, which is unknown; choose one of: {', '.join(NAMES)}",
+        ),
         (["ablation.seeds=[]"], "ablation.seeds=[] cannot be used; give at least one seed"),
         (["ablation.seeds=[1,1]"], "ablation.seeds=[1, 1] cannot be used"),
-        (["ablation.seeds=[-1]"], "seed=-1 is out of range"),
+        (["ablation.seeds=[-1]"], "ablation.seeds has -1, which is out of range"),
         (["evaluation.enabled=false"], "evaluation.enabled=false leaves nothing to compare"),
         (["model.num_iterations=1"], "changes nothing"),
     ],

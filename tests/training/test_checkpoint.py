@@ -82,6 +82,9 @@ def test_the_generator_of_mps_goes_on_where_it_was(monkeypatch):
     assert restored == [torch.tensor([7])]
 
 
+MANY = ("steps", "warmup_steps", "eval_every", "batch_size")
+
+
 def write(folder, model, config, **state):
     save_checkpoint(
         folder / LAST,
@@ -122,12 +125,23 @@ def test_other_settings_are_refused_by_name(tmp_path, model, config, resume):
         find_resume("auto" if resume == "auto" else str(tmp_path / LAST), tmp_path, other)
 
 
+def test_settings_that_differ_are_shown_with_both_values(tmp_path, model, config):
+    write(tmp_path, model, config)
+    two = asdict(tiny_config("seed=1", "data.image_size=32"))
+    with pytest.raises(ConfigError, match="image_size=16, seed=0 but this run has data.image_size=32, seed=1: "):
+        find_resume("auto", tmp_path, two)
+    many = asdict(tiny_config("seed=1", "model.num_slots=4", *(f"training.{key}=1" for key in MANY)))
+    with pytest.raises(ConfigError, match=r"this run has model.num_slots=4, seed=1, .* \(and 2 more\): use") as error:
+        find_resume("auto", tmp_path, many)
+    assert "\n" not in str(error.value)
+
+
 def test_a_prior_that_was_not_begun_may_become_another(tmp_path, model, config):
     other = asdict(tiny_config("training.prior.steps=9", "training.prior.relations=true"))
     write(tmp_path, model, config, phase=AUTOENCODER)
     assert find_resume("auto", tmp_path, other) is not None
     write(tmp_path, model, config, phase=PRIOR)
-    with pytest.raises(ConfigError, match="prior.relations=False but this run has training.prior.relations=True"):
+    with pytest.raises(ConfigError, match="prior.relations=false, .* but this run has training.prior.relations=true, "):
         find_resume("auto", tmp_path, other)
 
 
@@ -144,8 +158,14 @@ def test_settings_that_change_only_what_is_shown_may_differ(config):
 
 
 def test_files_that_cannot_be_resumed_are_named(tmp_path, model, config):
-    with pytest.raises(ConfigError, match=r"nothing\.pth does not exist"):
-        find_resume(str(tmp_path / "nothing.pth"), tmp_path, config)
+    for resume, wrong in (
+        (tmp_path / "nothing.pth", "does not exist"),
+        ("Auto", "does not exist"),
+        (" ", "names no file"),
+    ):
+        with pytest.raises(ConfigError, match=f"training.resume=.* {wrong}; give .*last.pth, or auto") as error:
+            find_resume(str(resume), tmp_path, config)
+        assert "shipped" not in str(error.value)
     save_checkpoint(tmp_path / "best.pth", model, step=0, metrics={}, config=config)
     with pytest.raises(ConfigError, match="holds a model but no training state; resume from a last.pth"):
         find_resume(str(tmp_path / "best.pth"), tmp_path, config)

@@ -182,8 +182,8 @@ def test_onnx_needs_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("changes", "words", "said"),
     [
-        ({}, ["formats=[]"], r"formats=\[\] must be one or more of: pt2, onnx"),
-        ({}, ["formats=[pt2,tflite]"], "must be one or more of: pt2, onnx"),
+        ({}, ["formats=[]"], r"formats=\[\] leaves nothing to write; choose one of: pt2, onnx"),
+        ({}, ["formats=[pt2,tflite]"], "formats has tflite, which is unknown; choose one of: pt2, onnx"),
         ({}, ["num_images=0"], "num_images=0 is out of range; it must be at least 1"),
         ({}, ["formats=[pt2]", "checkpoint=nowhere.pth"], "nowhere.pth does not exist"),
         ({"bottleneck": "none"}, ["formats=[pt2]"], "writes no codes, which a graph could lead to"),

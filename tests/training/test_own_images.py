@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,13 +74,42 @@ def test_clevrs_own_files_train(tmp_path):
     [
         (["data.path=nowhere/*.png"], r"data.path=nowhere/\*.png matches no file"),
         (["data.path={photos}", "data.num_train=99"], "99 train pictures were asked for but .* has 14"),
-        (["data.path={photos}", "training.batch_size=15"], "batch_size=15 but there are only 14 samples"),
+        (
+            ["data.path={photos}", "training.batch_size=15"],
+            "training.batch_size=15 exceeds the 14 training pictures of {photos}; give at most 14 for it, or add",
+        ),
+        (
+            ["data.path={photos}", "training.batch_size=16", "training.prior.batch_size=99"],
+            "training.batch_size=16 and training.prior.batch_size=99 exceed the 14 .* give at most 14 for each, or add",
+        ),
+        (
+            ["data.path={photos}", "training.batch_size=16", "training.devices=4"],
+            "training.batch_size=16 exceeds the 14 training pictures of {photos}; give at most 12 for it, or add",
+        ),
     ],
 )
 def test_what_cannot_be_opened_is_said_before_training(tmp_path, photos, words, said):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said.replace("{photos}", re.escape(str(photos)))) as error:
         run(tmp_path, "data=folder", *(word.format(photos=photos) for word in words))
+    assert error.value.exit_code == 2 and "\n" not in str(error.value)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_pictures_that_are_left_out_count_for_no_batch(tmp_path, photos):
+    (photos / "picture_003.png").write_bytes(b"broken")
+    words = ("data=folder", f"data.path={photos}", "data.skip_bad=true", "training.batch_size=14")
+    with pytest.raises(
+        ConfigError, match=r"training.batch_size=14 exceeds the 13 .* \(1 more cannot be used\); give at"
+    ):
+        run(tmp_path, *words)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_one_batch_may_be_all_pictures(tmp_path, photos):
+    batches = ("training.batch_size=14", "training.prior.batch_size=14")
+    words = ("data=folder", f"data.path={photos}", *batches, "training.steps=3", "training.prior.steps=3")
+    validation = run(tmp_path, *words)["validation"]
+    assert all(math.isfinite(value) for value in validation.values())
 
 
 def test_bad_pictures_stop_the_run_or_are_counted(tmp_path, photos, caplog):

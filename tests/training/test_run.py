@@ -195,7 +195,7 @@ def test_a_learning_rate_far_too_high_ends_in_that_line_too(tmp_path):
     ("override", "said"),
     [
         ("model.num_codebooks=3", "num_codebooks"),
-        ("data.num_train=3", "training.batch_size=4 exceeds data.num_train=3"),
+        ("data.num_train=3", "training.batch_size=4 and training.prior.batch_size=8 exceed data.num_train=3"),
         ("data.image_size=18", "image_size"),
         ("training.prior.num_heads=3", "num_heads"),
         ("training.prior.batch_size=25", "training.prior.batch_size=25 exceeds data.num_train=24"),
