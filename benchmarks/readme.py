@@ -1,4 +1,4 @@
-"""Fills the tables and numbers of the READMEs and of docs/results.md from `results/`; none of them is typed by hand.
+"""Fills the tables and numbers of the READMEs and of pages in docs/ from `results/`; none of them is typed by hand.
 
     python -m benchmarks.readme
 
@@ -18,7 +18,7 @@ from src.configs.arguments import Parser
 
 PROJECT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.ko.md")
-PAGES = (*READMES, "docs/results.md")
+PAGES = (*READMES, "docs/results.md", "docs/demo.md")
 _FILE = re.compile(r"(<!-- results: (?P<file>\S+) -->\n).*?(<!-- /results -->)", re.DOTALL)
 _NUMBER = re.compile(
     r"(?P<marker><!-- number: (?P<file>\S+) (?P<keys>[^\s/]+)(/(?P<divisor>\d+))? (?P<format>\S+) -->)"

@@ -65,12 +65,12 @@ def provenance(device: torch.device, precision: str, processes: int = 1) -> dict
 
 
 def commit() -> str | None:
-    """The commit of the clone, with "-dirty" where files were changed; None outside a clone."""
+    """The commit of the clone, with "-dirty" where files were changed, results apart; None outside a clone."""
     top = _git("rev-parse", "--show-toplevel")
     if top is None or Path(top) != PROJECT:  # as paths: Git writes slashes on Windows too
         return None
     name = _git("rev-parse", "HEAD")
-    return f"{name}-dirty" if name and _git("status", "--porcelain") else name
+    return f"{name}-dirty" if name and _git("status", "--porcelain", "--", ".", ":!results") else name
 
 
 def _git(*words: str) -> str | None:
