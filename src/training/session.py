@@ -84,12 +84,14 @@ class Session:
         self.state.best = self.fabric.broadcast(self.state.best)
 
     def restore_files(self, resumed: Path) -> None:
-        """After a restart best_model.pth may be another run's, or one step ahead: writes this run's again. And last.pth
-        may be another run's, or not be there, where the file to go on from lies elsewhere: copies it, so that
-        training.resume=auto is right from here on."""
-        if self.state.best and self.fabric.is_global_zero:
+        """Makes best_model.pth and last.pth those of the run that goes on from the file `resumed`, so that
+        training.resume=auto is right from here on: the former may be another run's, or one step ahead, the latter
+        another run's, or not there, where `resumed` lies elsewhere."""
+        if not self.fabric.is_global_zero:
+            return
+        if self.state.best:
             atomic_save(self.state.best, self.best_path)
-        if self.fabric.is_global_zero and not is_same_file(resumed, self.last_path):
+        if not is_same_file(resumed, self.last_path):
             with draft_of(self.last_path) as draft:
                 shutil.copyfile(resumed, draft)
 
