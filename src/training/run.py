@@ -116,7 +116,6 @@ def finish_or_stop(session: Session, train_data: SceneDataset, val_data: SceneDa
         Interrupted: a signal asked for it, also one that came too late for the last phase.
     """
     fabric, results, number = session.fabric, {}, stop_signal(session)
-    results_path = session.run_dir / "results.json"
     if fabric.is_global_zero and not number:
         try:
             with terminable():  # unlike a step of training nothing of this has to come to its end
@@ -127,8 +126,8 @@ def finish_or_stop(session: Session, train_data: SceneDataset, val_data: SceneDa
         results, number = fabric.broadcast((results, number))
     if number:
         when, kept = "while the trained model was scored", f"{session.best_path} is kept"
-        if results_path.exists():
-            when, kept = "while pictures were drawn", f"{session.best_path} and {results_path} are kept"
+        if session.scored:
+            when, kept = "while pictures were drawn", f"{session.best_path} and {session.results_path} are kept"
         raise session.stopped(when, number, kept)
     return results
 

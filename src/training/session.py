@@ -41,6 +41,7 @@ class Session:
     command: str  # that started it, to be shown when it stops
     stop: StopRequest = field(default_factory=StopRequest)
     started: float = field(default_factory=time.perf_counter)
+    scored: bool = False  # results.json is this run's; one of an earlier run may lie there
 
     def __post_init__(self) -> None:
         self.settings: dict[str, Any] = plain(self.config)
@@ -53,6 +54,10 @@ class Session:
     @property
     def last_path(self) -> Path:
         return self.checkpoint_dir / LAST
+
+    @property
+    def results_path(self) -> Path:
+        return self.run_dir / "results.json"
 
     @property
     def seconds(self) -> float:
