@@ -16,6 +16,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,29 @@ def publish(study: Path, results: Path) -> None:
         shutil.copy(study / name, results / name)
 
 
+def published(results: Path, seeds: Sequence[int]) -> dict[str, Any]:
+    """The numbers that are published, which `seeds` are to be added to.
+
+    Raises:
+        ValueError: there are none, or some of these seeds are among them.
+    """
+    path = results / "ablation.json"
+    if not path.exists():
+        raise ValueError(f"--add: {path} does not exist; leave --add out to publish these runs alone")
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if twice := sorted(set(before["seeds"]) & set(seeds)):
+        raise ValueError(f"{results} has seeds {twice} already; give others, or leave --add out to publish these alone")
+    return before
+
+
 def add(study: Path, results: Path) -> None:
     """The tables of the published seeds and of those of a finished study, in the order of the seeds.
 
     Raises:
-        ValueError: the two have a seed in common, or other variants.
+        ValueError: nothing is published, or the two have a seed in common or other variants.
     """
-    before, new = (json.loads((folder / "ablation.json").read_text(encoding="utf-8")) for folder in (results, study))
-    twice = sorted(set(before["seeds"]) & set(new["seeds"]))
-    if twice:
-        raise ValueError(f"{results} has seeds {twice} already; give others, or leave --add out to publish these alone")
+    new = json.loads((study / "ablation.json").read_text(encoding="utf-8"))
+    before = published(results, new["seeds"])
     variants = [list(next(iter(tables["values"].values()))) for tables in (before, new)]
     if variants[0] != variants[1]:
         raise ValueError(f"{results} compares {', '.join(variants[0])}; the new runs are of {', '.join(variants[1])}")
@@ -58,7 +72,7 @@ def add(study: Path, results: Path) -> None:
 
     values = {label: {name: joined(label, name) for name in variants[0]} for label in before["values"]}
     made_by = {
-        key: "; ".join(dict.fromkeys((before[key], new[key])))
+        key: "; ".join(dict.fromkeys(f"{before[key]}; {new[key]}".split("; ")))  # each once
         for key in ("command", "commit", "hardware", "precision", "torch")
     }
     seconds = round(before["seconds"] + new["seconds"], 1)
@@ -72,13 +86,15 @@ def main() -> None:
     settings = ["ablation.enabled=true", *settings]
     try:
         config = compose_config(settings)
-    except ConfigError as error:
+        name = config.ablation.name
+        results = RESULTS if name == "default" else RESULTS / name
+        if own.add:
+            published(results, config.ablation.seeds)  # now, not after hours
+    except (ConfigError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
     done = subprocess.run([sys.executable, "-m", "src.train", *settings], cwd=PROJECT)
     if done.returncode:
         raise SystemExit(done.returncode)
-    name = config.ablation.name
-    results = RESULTS if name == "default" else RESULTS / name
     study = PROJECT / config.log_dir / "ablation" / name
     try:
         (add if own.add else publish)(study, results)

@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 
 from src import render
 from src.configs import launch, schema
-from src.configs.errors import ConfigError
+from src.configs.errors import ConfigError, Interrupted
 from src.configs.launch import Invocation
 from src.configs.schema import (
     DemoConfig,
@@ -452,7 +452,10 @@ MISTYPED = {  # of lists and names; a command says these before it does anything
     "evaluate sections=codes": "sections=codes is no list; give 'sections=[codes]'",
     "evaluate sections=[codes,]": "sections=[codes,] cannot be read: a place in its list is empty",
     "evaluate sections={a:1}": "sections is given a list or settings in braces where the other is wanted",
-    "evaluate data=shapes": "data chooses no file of settings in this command; give single settings, such as data.",
+    "evaluate data=shapes": "data chooses no file of settings in this command; give single ones as key=value",
+    "generate experiment=sprites": "experiment chooses no file of settings in this command; give single ones",
+    "generate experimen=sprites": "experimen is not a setting; the config has: checkpoint, num_images",
+    "train experiment.name=x": "experiment is not a setting; the config has: name, seed",
     "evaluate split=tests": "split=tests is unknown; choose one of: test, val; did you mean test?",
     "export formats=onnx": "formats=onnx is no list; give 'formats=[onnx]'",
     "render variant=eas": "did you mean easy?",
@@ -679,7 +682,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 
 def start(folder: Path, *words: str) -> tuple[subprocess.Popen, Path]:
-    """Starts `python -m src.train <words>` with its own children, and the file that gets its stderr."""
+    """`python -m src.train <words>`, started in a process group of its own, and the file that gets its stderr."""
     said = folder / "stderr.txt"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HYDRA_FULL_ERROR": "0"}
     with said.open("w") as file:
@@ -721,6 +724,25 @@ def test_ctrl_c_ends_all_runs_of_a_multirun(tmp_path):
     assert "Traceback" not in errors and last_line.startswith("stopped after step")
     assert last_line.endswith(f"checkpoint_dir={folder / 'checkpoints'} training.resume=auto")
     assert "seed=0" in last_line
+
+
+def test_a_job_of_its_own_tells_the_process_that_waits_for_it_that_it_was_stopped(monkeypatch):
+    def main(config: TrainConfig) -> float:
+        raise Interrupted("stopped", signal.SIGTERM)
+
+    tasks = []
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv(launch.OURS, "1")
+    monkeypatch.setattr(sys, "argv", ["train"])
+    monkeypatch.setattr(launch.hydra, "main", lambda **_: lambda task: lambda: tasks.append(task))
+    launch.command("train", TrainConfig)(main)()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        composed = compose("train")
+    with pytest.raises(SystemExit, match="143"):
+        tasks[0](composed)
+    monkeypatch.setattr(launch.os, "getpid", lambda: -1)  # as in a job that a launcher of Hydra has started
+    with pytest.raises(Interrupted, match="stopped"):
+        tasks[0](composed)
 
 
 def test_sigterm_is_raised_where_a_command_runs_and_only_there():

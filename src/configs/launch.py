@@ -107,7 +107,7 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
     """
 
     def decorate(main: Main[Config]) -> Callable[[], None]:
-        wants_traceback = False
+        wants_traceback, process = False, 0
 
         @functools.wraps(main)  # Hydra finds the folder of the configs through the wrapped function
         def task(composed: DictConfig) -> float | None:
@@ -115,8 +115,10 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
             try:
                 config = to_object(composed, schema)
                 return main(config)
-            except Interrupted as stop:  # whoever stops a run of a multirun means all of them
-                _stop(stop)
+            except Interrupted as stop:
+                if os.getpid() != process:
+                    raise  # in a job of its own; the process that waits for it says so
+                _stop(stop)  # whoever stops a run of a multirun means all of them
             except (CommandError, OSError) as error:
                 if wants_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise  # in a multirun Hydra ends the other jobs first
@@ -127,7 +129,8 @@ def command(config_name: str, schema: type[Config]) -> Callable[[Main[Config]], 
 
         @functools.wraps(main)
         def entry() -> None:
-            nonlocal wants_traceback
+            nonlocal wants_traceback, process
+            process = os.getpid()
             wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0") and OURS not in os.environ
             if not wants_traceback:  # otherwise Hydra prints several lines and exits with 1
                 os.environ.update({"HYDRA_FULL_ERROR": "1", OURS: "1"})
@@ -310,7 +313,8 @@ def _explain_value(cause: OmegaConfBaseException) -> str:
 def unknown_key(key: str, known: list[str]) -> str:
     """One line for a key that is not in the schema, with the nearest one that is."""
     parent, _, name = key.rpartition(".")
-    close = nearest(name, known if parent else [*known, "experiment"], cutoff=0.6)
+    may_be_an_experiment = "training" in known and key != "experiment"  # which is no setting, but chosen like one
+    close = nearest(name, [*known, "experiment"] if may_be_an_experiment else known, cutoff=0.6)
     hint = f"did you mean {parent + '.' if parent else ''}{close}? " if close else ""
     advice = "; begin a file of experiment/ with `# @package _global_`" if "experiment" in key.split(".") else ""
     return f"{key} is not a setting; {hint}{parent or 'the config'} has: {', '.join(known)}{advice}"
@@ -350,11 +354,9 @@ def _refuse_odd(words: Sequence[str]) -> None:
         if override.is_delete() and not override.key_or_group.startswith("hydra"):
             raise ConfigError(f"{word} takes away what has to be there; give {override.key_or_group} another value")
         is_group = override.key_or_group in groups or "/" in override.key_or_group
-        if not is_group or override.is_sweep_override():
+        if not is_group or override.is_sweep_override() or override.is_delete():
             continue
         value = override.value()
-        if override.is_delete():
-            continue
         names = value if isinstance(value, list) else [value]
         if not isinstance(value, dict) and not all(isinstance(name, str) for name in names):
             raise ConfigError(f"{word} names no file of settings; give such as data=shapes")

@@ -11,6 +11,9 @@ NO_SETTING = (
     "'conditions=\"two red circles\"'"
 )
 
+# Hydra's words on a file of settings that is not there: the file that asks for it, group, name, what there is
+UNKNOWN = re.compile(r"(?:In '([^']*)': )?Could not find '([^']*)/([^'/]*)' Available options in '.*?': (.*)")
+
 
 def nearest(name: object, known: Iterable[str], cutoff: float = 0.75) -> str | None:
     """The one of `known` that is spelt most like `name`, in whatever case; None if none is."""
@@ -51,9 +54,6 @@ def several(word: str) -> str:
     )
 
 
-UNKNOWN = re.compile(r"(?:In '([^']*)': )?Could not find '([^']*)/([^'/]*)' Available options in '.*?': (.*)")
-
-
 def explain_hydra(message: str, primaries: Iterable[str]) -> str | None:
     """One line for what Hydra says of files of settings and of commas; None for all else.
 
@@ -70,11 +70,8 @@ def explain_hydra(message: str, primaries: Iterable[str]) -> str | None:
     if primary := re.match(r"Cannot find primary config '(.*?)'", message):
         close = nearest(primary[1], primaries) or nearest(f"experiment/{primary[1]}", primaries, cutoff=0.9)
         return primary[0] + (f"; did you mean {close}?" if close else "; give such as experiment/my_experiment")
-    if fixed := re.match(r"Could not override '([^'@]*)(@\S*)?'", message):
-        return (
-            f"{fixed[1]}{fixed[2] or ''} chooses no file of settings in this command; give single settings, such as "
-            f"{fixed[1]}.name=..."
-        )
+    if fixed := re.match(r"Could not override '(.*?)'", message):
+        return f"{fixed[1]} chooses no file of settings in this command; give single ones as key=value"
     if twice := re.match(r"Multiple values for (\S+)\.", message):
         return f"{twice[1]} is chosen already; give {twice[1]}=... once, and without +"
     if shared := re.match(r"(\S+) appears more than once in the final defaults list", message):

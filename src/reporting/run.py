@@ -69,7 +69,7 @@ def evaluate(config: ReportConfig) -> list[Path]:
             results.append(result)
     except KeyboardInterrupt as error:
         kept = f"{len(results)} of {len(checkpoints)} reports are in {folder}" if results else "no report was written"
-        raise Interrupted(f"stopped; {kept}; the same command makes them anew", signal_of(error)) from None
+        raise Interrupted(f"stopped; {kept}; the same command starts anew", signal_of(error)) from None
     if several:
         content, page = compare_reports(results)
         paths += write_report(folder, content, page, "comparison")

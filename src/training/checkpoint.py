@@ -26,8 +26,6 @@ FREE = (
     *("data.num_test", "data.num_workers", "data.cache_dir", "training.resume"),
     *("training.log_every", "training.image_every", "training.checkpoint_every"),
 )
-
-
 MOST_SHOWN = 4  # settings that differ, in one line
 
 
@@ -109,7 +107,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The checkpoint to go on from, or None to start anew.
+    """The content of the checkpoint to go on from, and its "path"; None to start anew.
 
     Args:
         resume: None, "auto" (the unfinished run in `checkpoint_dir`, if there is one) or a path.
@@ -122,17 +120,17 @@ def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, A
     if resume is None:
         return None
     auto = resume == "auto"
-    path = path_of(resume, checkpoint_dir)
+    path = checkpoint_dir / LAST if auto else Path(resume)
     if auto and not path.exists():
         return None
-    if resume.strip() and path.is_dir():
-        raise ConfigError(f"training.resume={path} is a folder; give the file to go on from, such as {path / LAST}")
     if not resume.strip() or not path.exists():
         wrong = "does not exist" if resume.strip() else "names no file"
         raise ConfigError(
             f"training.resume={resume} {wrong}; give the file to go on from, such as {checkpoint_dir / LAST}, or auto, "
             "which goes on with that one if its run did not end"
         )
+    if path.is_dir():
+        raise ConfigError(f"training.resume={path} is a folder; give the file to go on from, such as {path / LAST}")
     with as_config_error():
         content = load_checkpoint(path)
     if content["training_state"].phase == FINISHED:
@@ -144,7 +142,7 @@ def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, A
     begun = content["training_state"].phase != AUTOENCODER
     differing = differences(content["config"], config, FREE if begun else (*FREE, "training.prior"))
     if differing:
-        # of two that follow each other, the one to set
+        # model.image_size follows data.image_size, which is the one to set
         keys = [key for key in differing if key != "model.image_size" or "data.image_size" not in differing]
         then, now = (
             ", ".join(f"{key}={_shown(differing[key][which])}" for key in keys[:MOST_SHOWN]) for which in (0, 1)
@@ -154,12 +152,7 @@ def find_resume(resume: str | None, checkpoint_dir: Path, config: Mapping[str, A
             f"{path} was trained with {then} but this run has {now}{more}: "
             "use the same settings to go on, or leave training.resume out to start anew"
         )
-    return content
-
-
-def path_of(resume: str, checkpoint_dir: Path) -> Path:
-    """The file that `training.resume` means."""
-    return checkpoint_dir / LAST if resume == "auto" else Path(resume)
+    return {**content, "path": path}
 
 
 def unfinished(checkpoint_dir: Path) -> TrainingState | None:
@@ -218,4 +211,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    """As one would give it on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

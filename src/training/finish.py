@@ -39,7 +39,8 @@ def finish(session: Session, train_data: SceneDataset, val_data: SceneDataset) -
         "objective": lookup({"validation": validation, **scores}, session.config.objective.split(".")),
         "config": session.settings,
     }
-    path = write_json(session.run_dir / "results.json", results)
+    path = write_json(session.results_path, results)
+    session.scored = True
     pictures = save_pictures(session, val_data)
     if arrays is not None:
         pictures += save_score_pictures(session, arrays)

@@ -27,7 +27,6 @@ from .checkpoint import (
     PRIOR,
     TrainingState,
     find_resume,
-    path_of,
     unfinished,
 )
 from .engine import make_fabric, reproducible, together
@@ -66,7 +65,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         session = Session(
             config, fabric, model, state, board, call.run_dir, checkpoint_dir, call.command, started=started
         )
-        _announce(session, resumed is not None, call.own_checkpoints)
+        _announce(session, resumed["path"] if resumed else None, call.own_checkpoints)
         if resumed:
             if state.phase != AUTOENCODER:
                 if number := merged_size(model, config.training):
@@ -77,7 +76,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
                 model.load_state_dict(resumed["model_state_dict"])
             except RuntimeError as error:
                 raise ConfigError(f"the weights to go on from do not fit this version of the model: {error}") from error
-            session.restore_files(path_of(config.training.resume or "auto", checkpoint_dir))
+            session.restore_files(resumed["path"])
         with fabric.rank_zero_first(local=True) if train_data.shares_cache else nullcontext():
             for line in prepare(val_data, train_data, show=fabric.is_global_zero):
                 session.say(line)
@@ -117,7 +116,6 @@ def finish_or_stop(session: Session, train_data: SceneDataset, val_data: SceneDa
         Interrupted: a signal asked for it, also one that came too late for the last phase.
     """
     fabric, results, number = session.fabric, {}, stop_signal(session)
-    results_path = session.run_dir / "results.json"
     if fabric.is_global_zero and not number:
         try:
             with terminable():  # unlike a step of training nothing of this has to come to its end
@@ -128,13 +126,13 @@ def finish_or_stop(session: Session, train_data: SceneDataset, val_data: SceneDa
         results, number = fabric.broadcast((results, number))
     if number:
         when, kept = "while the trained model was scored", f"{session.best_path} is kept"
-        if results_path.exists():
-            when, kept = "while pictures were drawn", f"{session.best_path} and {results_path} are kept"
+        if session.scored:
+            when, kept = "while pictures were drawn", f"{session.best_path} and {session.results_path} are kept"
         raise session.stopped(when, number, kept)
     return results
 
 
-def _announce(session: Session, resumed: bool, one_of_several: bool) -> None:
+def _announce(session: Session, resumed: Path | None, one_of_several: bool) -> None:
     """Says what begins or goes on, and what it will replace."""
     state, fabric = session.state, session.fabric
     where = f"{fabric.device} ({hardware(fabric.device)}), precision {fabric._precision.precision}"
@@ -142,16 +140,15 @@ def _announce(session: Session, resumed: bool, one_of_several: bool) -> None:
     kind = session.config.model.kind
     if kind != SVQ.kind:  # the schema's keys are its arguments
         session.say(f"of the settings model.*, kind={kind} reads {', '.join(arguments_of(kind))} and no others")
-    resume, last = session.config.training.resume, session.last_path
-    if resumed and resume is not None:
-        path = path_of(resume, session.checkpoint_dir)
-        session.say(f"going on from {path}: {_reached(state, session.config)}")
-        if not is_same_file(path, last):
+    last = session.last_path
+    if resumed is not None:
+        session.say(f"going on from {resumed}: {_reached(state, session.config)}")
+        if not is_same_file(resumed, last):
             other = unfinished(session.checkpoint_dir)
             replaced = f", and replaces the unfinished run there ({_reached(other)})" if other is not None else ""
             session.say(f"from here on it is kept in {session.checkpoint_dir}{replaced}")
         return
-    if resume == "auto" and not one_of_several:
+    if session.config.training.resume == "auto" and not one_of_several:
         why = f"the run of {last} has finished" if last.exists() else f"there is no {last}"
         session.say(f"training.resume=auto finds nothing to go on from: {why}")
     if (other := unfinished(session.checkpoint_dir)) is not None:
@@ -165,13 +162,13 @@ def _announce(session: Session, resumed: bool, one_of_several: bool) -> None:
 
 def _reached(state: TrainingState, config: TrainConfig | None = None) -> str:
     """How far a run has come and, where its settings are known, what is next."""
-    phase, step, of, more = state.phase, state.step, "", ""
-    if phase not in (AUTOENCODER, PRIOR):
+    if state.phase not in (AUTOENCODER, PRIOR):
         scores = config is not None and config.evaluation.enabled
         return "training has ended" + (", scores are next" if scores else "")
-    if config is not None:
-        prior = config.training.prior.steps
-        steps = config.training.steps if phase == AUTOENCODER else prior
-        of = f" of {steps}"
-        more = f", {PRIOR} is next" if phase == AUTOENCODER and step == steps and prior else ""
-    return f"{phase}, after step {step}{of}{more}"
+    reached = f"{state.phase}, after step {state.step}"
+    if config is None:
+        return reached
+    prior = config.training.prior.steps
+    steps = config.training.steps if state.phase == AUTOENCODER else prior
+    prior_is_next = state.phase == AUTOENCODER and state.step == steps and prior
+    return f"{reached} of {steps}" + (f", {PRIOR} is next" if prior_is_next else "")

@@ -41,6 +41,7 @@ class Session:
     command: str  # that started it, to be shown when it stops
     stop: StopRequest = field(default_factory=StopRequest)
     started: float = field(default_factory=time.perf_counter)
+    scored: bool = False  # results.json is this run's; one of an earlier run may lie there
 
     def __post_init__(self) -> None:
         self.settings: dict[str, Any] = plain(self.config)
@@ -53,6 +54,10 @@ class Session:
     @property
     def last_path(self) -> Path:
         return self.checkpoint_dir / LAST
+
+    @property
+    def results_path(self) -> Path:
+        return self.run_dir / "results.json"
 
     @property
     def seconds(self) -> float:
@@ -84,12 +89,14 @@ class Session:
         self.state.best = self.fabric.broadcast(self.state.best)
 
     def restore_files(self, resumed: Path) -> None:
-        """After a restart best_model.pth may be another run's, or one step ahead: writes this run's again. And last.pth
-        may be another run's, or not be there, where the file to go on from lies elsewhere: copies it, so that
-        training.resume=auto is right from here on."""
-        if self.state.best and self.fabric.is_global_zero:
+        """Makes best_model.pth and last.pth those of the run that goes on from the file `resumed`, so that
+        training.resume=auto is right from here on: the former may be another run's, or one step ahead, the latter
+        another run's, or not there, where `resumed` lies elsewhere."""
+        if not self.fabric.is_global_zero:
+            return
+        if self.state.best:
             atomic_save(self.state.best, self.best_path)
-        if self.fabric.is_global_zero and not is_same_file(resumed, self.last_path):
+        if not is_same_file(resumed, self.last_path):
             with draft_of(self.last_path) as draft:
                 shutil.copyfile(resumed, draft)
 

@@ -7,9 +7,11 @@ import threading
 from types import FrameType
 from typing import Any
 
+from ..configs.termination import Terminated
+
 
 class StopRequest:
-    """Within `with`, the first signal is only noted; the loop asks `number`. A second Ctrl-C ends at once."""
+    """Within `with`, the first signal is only noted; the loop asks `number`. A second one ends at once."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -28,5 +30,5 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
-            raise KeyboardInterrupt
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.number = number

@@ -36,14 +36,20 @@ def test_further_seeds_stand_beside_those_published_before(tmp_path: Path) -> No
         }
         write_study(folder, [FULL, "other"], seeds, runs, {"command": f"seeds {seeds}", "seconds": 1.5})
 
-    write(results, [1], "a laptop")
     write(study, [0, 2], "a server")
+    with pytest.raises(ValueError, match="ablation.json does not exist; leave --add out"):
+        add(study, results)
+    write(results, [1], "a laptop")
     add(study, results)
     together = json.loads((results / "ablation.json").read_text(encoding="utf-8"))
     assert together["seeds"] == [0, 1, 2]
     assert together["values"]["FG-ARI"] == {FULL: [0.5, 0.6, 0.7], "other": [0.25, 0.35, 0.45]}
     assert (together["hardware"], together["seconds"]) == ("a laptop; a server", 3.0)
-    write(study, [0, 1, 2], "both")
+    write(study, [3], "a server")
+    add(study, results)
+    together = json.loads((results / "ablation.json").read_text(encoding="utf-8"))
+    assert (together["hardware"], together["seconds"]) == ("a laptop; a server", 4.5)  # each named once
+    write(study, [0, 1, 2, 3], "both")
     assert (results / "ablation.md").read_bytes() == (study / "ablation.md").read_bytes()
-    with pytest.raises(ValueError, match=r"has seeds \[0, 1, 2\] already"):
+    with pytest.raises(ValueError, match=r"has seeds \[0, 1, 2, 3\] already"):
         add(study, results)

@@ -229,7 +229,7 @@ def test_stopped_it_says_which_reports_there_are(tmp_path: Path, monkeypatch: py
     with pytest.raises(Interrupted, match=f"stopped; 1 of 2 reports are in {tmp_path / 'out'}; the same") as stopped:
         report(tmp_path, f"checkpoint=[{','.join(paths)}]", f"output={tmp_path / 'out'}")
     assert stopped.value.exit_code == 143
-    with pytest.raises(Interrupted, match="stopped; no report was written; the same command makes them anew"):
+    with pytest.raises(Interrupted, match="stopped; no report was written; the same command starts anew"):
         report(tmp_path, f"checkpoint={paths[0]}")
 
 

@@ -168,15 +168,18 @@ def test_stopped_after_training_a_run_says_what_is_kept_and_then_only_scores(
     caplog.set_level("INFO")
     monkeypatch.setattr(finish, "evaluate_model", lambda *_, **__: {"arrays": None})
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    best, results = tmp_path / "checkpoints" / BEST, tmp_path / "run" / "results.json"
+    results.parent.mkdir()
+    results.write_text("of an earlier run")
     with monkeypatch.context() as patch, pytest.raises(Interrupted) as stopped:
         patch.setattr(finish, at, lambda *_, **__: signal.raise_signal(number))
         call = Invocation(tmp_path / "run", command="python -m src.train seed=0")
         train(tiny_config(*in_folder(tmp_path), *SCORED), call)
-    best, results = tmp_path / "checkpoints" / BEST, tmp_path / "run" / "results.json"
     line = str(stopped.value)
     assert stopped.value.exit_code == code and line.startswith(f"{said}; {best} ") and "\n" not in line
     assert line.endswith("Go on with: python -m src.train seed=0 training.resume=auto")
-    assert results.exists() == (at == "save_pictures") == (f"{results} are kept" in line)
+    scored = results.read_text() != "of an earlier run"
+    assert scored == (at == "save_pictures") == (f"{results} are kept" in line)
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
     monkeypatch.setattr(loop, "clip_gradients", None)  # no step is made
