@@ -14,6 +14,7 @@ from benchmarks.drill.things import bomb, png
 FEW = {"CONFIGS": 8, "PICTURES": 150, "CHECKPOINTS": 15, "CODES": 100}
 
 
+@pytest.mark.slow
 def test_a_few_examples_of_everything(tmp_path, monkeypatch):
     for name, count in FEW.items():
         monkeypatch.setattr(fuzz, name, count)

@@ -132,6 +132,7 @@ def test_a_step_trains(name: str) -> None:
     assert training.batch_size == (4 if name == "autoencoder" else 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_loading_is_compared_with_training_by_the_image(num_workers: int) -> None:
     found = measure_loading(
@@ -141,6 +142,7 @@ def test_loading_is_compared_with_training_by_the_image(num_workers: int) -> Non
     assert found.times_faster is not None and found.times_faster.median > 0
 
 
+@pytest.mark.slow
 def test_rows_are_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "speed.json"
     main(["--rounds", "2", "--output", str(output)], TINY_ROWS)

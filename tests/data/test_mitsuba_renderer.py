@@ -25,6 +25,7 @@ def test_without_mitsuba_one_line_says_what_to_install(monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_command_says_the_same_line(tmp_path):
     code = "import sys; sys.modules['mitsuba'] = None; sys.argv[1:] = ['output=x']; from src.render import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "HYDRA_FULL_ERROR": "0"}

@@ -191,6 +191,7 @@ def subject_of(model: CodeModel, train_ds: SceneDataset, test_ds: SceneDataset) 
     return Subject(model=model, train_ds=train_ds, test_ds=test_ds, **passes, **settings, progress=False)
 
 
+@pytest.mark.slow
 def test_the_section_of_sprites(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"FIT_SCENES": 600, "TEST_SCENES": 60, "STEPS": 20}.items():
         monkeypatch.setattr(downstream, name, value)

@@ -53,6 +53,7 @@ def test_what_is_in_the_vectors_is_read_and_what_is_not_is_not(data) -> None:
     assert scores["colour"]["chance"] == pytest.approx(1 / 6, abs=0.04)
 
 
+@pytest.mark.slow
 def test_noise_scores_chance(data) -> None:
     fit, test = data[1], data[3]
     rng = np.random.default_rng(0)

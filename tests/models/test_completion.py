@@ -98,6 +98,7 @@ def test_scenes_follow_the_prior_given_what_is_asked_for(prior, case, temperatur
         assert (shares - chances).abs().sum() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["one slot", "two of a kind"])
 def test_scenes_of_a_prior_with_relations_follow_it_too(case) -> None:
     """On average over seeds: a single round's particles have common ancestors."""

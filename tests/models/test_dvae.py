@@ -50,6 +50,7 @@ def test_decoding_tokens_equals_decoding_one_hot_vectors() -> None:
     torch.testing.assert_close(dvae.decode(tokens), expected)
 
 
+@pytest.mark.slow
 def test_it_can_learn() -> None:
     dvae, image = make_dvae(), images(8).round()
     image = F.interpolate(image[:, :, ::4, ::4], scale_factor=4)  # patches of one colour

@@ -194,6 +194,7 @@ def test_the_validation_split_can_be_looked_at(tmp_path: Path) -> None:
     assert found["split"] == "val" and found["scores"]["reconstruction"]["n"] == 5
 
 
+@pytest.mark.slow
 def test_several_checkpoints_get_a_report_each_and_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for name, words in (("full", ()), ("small", ("model.num_slots=2",))):
         for seed in (0, 1):

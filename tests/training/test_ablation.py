@@ -159,6 +159,7 @@ def test_a_budget_must_be_positive() -> None:
 # ------------------------------------------------------------------------------------------- the study
 
 
+@pytest.mark.slow
 def test_a_study_leaves_tables_and_a_figure(tmp_path: Path, made, capsys) -> None:
     config = study_config(tmp_path, "ablation.variants=[no_prior,cnn_decoder]", "ablation.seeds=[3,5]")
     folder = ablate(config, Invocation(tmp_path / "run"))

@@ -56,6 +56,7 @@ def scene_file(tmp_path: Path, *scenes: list[list[int]]) -> str:
     return f"given={path}"
 
 
+@pytest.mark.slow
 def test_given_slots_stay_and_slots_are_in_order(tmp_path, checkpoint, ask) -> None:
     given = scene_file(tmp_path, [[1, 2], [3, 4], [5, 6]], [[7, 0], [3, 4], [0, 1]])
     files, content = ask(given, "scene=1", "keep=[2,1]", "precision=float32")

@@ -53,6 +53,7 @@ def test_a_folder_trains_and_says_which_scores_need_ground_truth(tmp_path, photo
     assert len(list((tmp_path / "logs" / "cache").glob("pictures_*.bin"))) == 3
 
 
+@pytest.mark.slow
 def test_masks_and_factors_beside_the_pictures_are_scored(tmp_path):
     write_sysbinder(tmp_path / "easy", 14)
     scores = run(tmp_path, "data=sysbinder", "data.image_size=16", f"data.path={tmp_path / 'easy'}", *SCORED)["scores"]
@@ -62,6 +63,7 @@ def test_masks_and_factors_beside_the_pictures_are_scored(tmp_path):
     assert (tmp_path / "run" / "block_factor.png").exists()
 
 
+@pytest.mark.slow
 def test_clevrs_own_files_train(tmp_path):
     write_clevr(tmp_path / "CLEVR", {"train": 8, "val": 3, "test": 2})
     words = ("data=clevr", "data.image_size=16", f"data.path={tmp_path / 'CLEVR'}")

@@ -101,6 +101,7 @@ def test_arguments_out_of_range(tmp_path, checkpoint, override, said):
         generate(tmp_path, checkpoint, override)
 
 
+@pytest.mark.slow
 def test_models_of_every_kind_are_loaded_wherever_they_are_asked_for(tmp_path):
     kinds = ["vqvae", "dvae"]
     for kind in kinds:

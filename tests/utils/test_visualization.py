@@ -264,6 +264,7 @@ def test_saved_figures_are_opaque_and_light_even_in_a_dark_style(tmp_path):
     assert (pixels[..., :3].max(axis=2) < 80).any()  # dark text
 
 
+@pytest.mark.slow
 def test_figures_do_not_import_pyplot(tmp_path):
     code = (
         "import sys, torch; from src.utils.visualization import sample_sheet, save_figure;"
