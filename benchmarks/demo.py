@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import random
-import socket
 import statistics
 import sys
 import time
@@ -38,6 +37,7 @@ from src.editor.studio import OBJECT, Studio
 from src.training.results import commit, hardware, write_json
 
 from .browser import browser, chromium
+from .drill.processes import free_port
 
 OUTPUT = Path(__file__).resolve().parents[1] / "results" / "demo.json"
 EDITS, FIRST = 100, 10
@@ -150,9 +150,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if given.edits < 2:
         parser.error(f"argument --edits: must be at least 2, got {given.edits}")
     os.environ.update(QUIET)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = DemoConfig(
         checkpoint=given.checkpoint, data_path=None, language="auto", host="127.0.0.1", port=port, open=False,
         cache_dir=given.cache_dir, device="cpu", precision="auto",

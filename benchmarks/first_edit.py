@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from src.configs.arguments import Parser
 from src.training.results import commit, hardware, write_json
 
 from .browser import browser, chromium
+from .drill.processes import free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
 OUTPUT = PROJECT / "results" / "first_edit.json"
@@ -65,9 +65,7 @@ def timed(command: Sequence[str | Path], folder: Path) -> float:
 
 def first_edit(python: Path, clone: Path, tab: Any) -> dict[str, float]:
     """Seconds from the second command to the page with a scene, and from there to the first edited picture."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     start = time.perf_counter()
     command = [python, "-m", "src.demo", f"port={port}"]
     server = subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -29,7 +29,7 @@ from src.editor.studio import MOST_UPLOAD
 from src.models.code_model import CodeModel
 
 from .case import Case, Settings
-from .processes import ROOT, Running
+from .processes import ROOT, Running, free_port
 from .things import SENTINEL, Hostile, bomb, png
 from .visitor import Answer, Page, Visitor, an_action, ask, file_data, form, raw, said, upload
 
@@ -109,9 +109,7 @@ class Site:
 
     def serve(self) -> str:
         """Starts the page; its address."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         words = [f"checkpoint={CHECKPOINT}", f"port={port}", "device=cpu"]
         self.server = Running(
             "src.demo", words, self.work / "said", first=_keep_files_in, arguments=(str(self.uploads),)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from pathlib import Path
 from src.training.checkpoint import AUTOENCODER, PRIOR
 
 from .case import Case, Settings
-from .processes import Running
+from .processes import Running, free_port
 from .tiny import RANDOM, STEPS, TINY, Begun, both_files, furthest, of_pictures, pictures, places, steps_of, write_steps
 
 START, END = "start", "end"
@@ -74,9 +73,7 @@ class Run:
         """Starts it anew, or goes on."""
         self.starts += 1
         words = [*self.words, *places(self.folder), "training.resume=auto", f"training.devices={self.processes}"]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         return [
             Running(
                 "src.train",

@@ -24,7 +24,7 @@ from ..configs.variants import FULL, make_variants, variant_files
 from ..evaluation.comparison import Measure, Values, as_csv, as_markdown, compare
 from ..utils import visualization
 from .build import check_sizes
-from .checkpoint import FREE, differences
+from .checkpoint import FREE, LAST, differences, unfinished
 from .results import lookup, write_json, write_text
 from .run import train
 
@@ -69,19 +69,21 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
             raise ConfigError(f"{variant_files(config.ablation.folder).get(name, FULL)}: {error}") from error
     folder = Path(config.log_dir) / "ablation" / config.ablation.name
     runs = {
-        (name, seed): replace(variant, seed=seed, training=replace(variant.training, resume="auto"))
+        (name, seed): replace(variant, seed=seed)
         for seed in seeds  # seed by seed: an unfinished study has compared all variants with those it has
         for name, variant in variants.items()
     }
     for settings in runs.values():
         check(settings)
-    missing = [run for run, settings in runs.items() if read_results(folder, *run, settings) is None]
+    missing = [run for run, settings in runs.items() if not _is_made(folder, *run, settings)]
     print(f"{len(variants)} variants × {len(seeds)} seeds: {len(runs)} runs in {folder}, {len(missing)} to be made")
     for done, (name, seed) in enumerate(missing):
         print(f"\n── run {done + 1} of {len(missing)}: {name}, seed {seed}{_time_left(started, done, len(missing))}")
         place = Invocation(folder_of_run(folder, name, seed), own_checkpoints=True, command=call.command)
         place.run_dir.mkdir(parents=True, exist_ok=True)
-        train(runs[name, seed], place)
+        settings = runs[name, seed]
+        resume = "auto" if (place.run_dir / "checkpoints" / LAST).exists() else None
+        train(replace(settings, training=replace(settings.training, resume=resume)), place)
     results = {run: read_results(folder, *run, settings) or {} for run, settings in runs.items()}
     seconds = sum(result["seconds"]["total"] for result in results.values())
     write_study(folder, list(variants), seeds, results, {"command": call.command, "seconds": round(seconds, 1)})
@@ -114,6 +116,12 @@ def read_results(folder: Path, variant: str, seed: int, settings: TrainConfig) -
             f"choose another ablation.name for it, or remove {folder}"
         )
     return results
+
+
+def _is_made(folder: Path, variant: str, seed: int, settings: TrainConfig) -> bool:
+    """Whether a run is scored and its pictures are drawn."""
+    scored = read_results(folder, variant, seed, settings) is not None
+    return scored and unfinished(folder_of_run(folder, variant, seed) / "checkpoints") is None
 
 
 def write_study(

@@ -65,7 +65,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         session = Session(
             config, fabric, model, state, board, call.run_dir, checkpoint_dir, call.command, started=started
         )
-        _announce(session, resumed["path"] if resumed else None, call.own_checkpoints)
+        _announce(session, resumed["path"] if resumed else None)
         if resumed:
             if state.phase != AUTOENCODER:
                 if number := merged_size(model, config.training):
@@ -132,7 +132,7 @@ def finish_or_stop(session: Session, train_data: SceneDataset, val_data: SceneDa
     return results
 
 
-def _announce(session: Session, resumed: Path | None, one_of_several: bool) -> None:
+def _announce(session: Session, resumed: Path | None) -> None:
     """Says what begins or goes on, and what it will replace."""
     state, fabric = session.state, session.fabric
     where = f"{fabric.device} ({hardware(fabric.device)}), precision {fabric._precision.precision}"
@@ -148,7 +148,7 @@ def _announce(session: Session, resumed: Path | None, one_of_several: bool) -> N
             replaced = f", and replaces the unfinished run there ({_reached(other)})" if other is not None else ""
             session.say(f"from here on it is kept in {session.checkpoint_dir}{replaced}")
         return
-    if session.config.training.resume == "auto" and not one_of_several:
+    if session.config.training.resume == "auto":
         why = f"the run of {last} has finished" if last.exists() else f"there is no {last}"
         session.say(f"training.resume=auto finds nothing to go on from: {why}")
     if (other := unfinished(session.checkpoint_dir)) is not None:

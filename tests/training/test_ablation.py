@@ -201,6 +201,22 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path, made, monkeypatch: pyt
     assert made[4:] == [(FULL, 2), ("no_prior", 2)]
 
 
+@pytest.mark.slow
+def test_a_run_that_is_stopped_while_pictures_are_drawn_is_ended_by_the_next_call(tmp_path, made, monkeypatch) -> None:
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    config = study_config(tmp_path, "ablation.variants=[]", "ablation.seeds=[0]")
+    drawn = finish.save_pictures
+    monkeypatch.setattr(finish, "save_pictures", stopped)
+    with pytest.raises(Interrupted, match="while pictures were drawn"):
+        ablate(config, Invocation(tmp_path / "run"))
+    monkeypatch.setattr(finish, "save_pictures", drawn)
+    for _ in range(2):
+        ablate(config, Invocation(tmp_path / "run"))
+    assert made == [(FULL, 0)] * 2
+
+
 def test_sizes_that_do_not_fit_are_found_before_the_first_run(tmp_path: Path, made, monkeypatch) -> None:
     folder = tmp_path / "ablation" / "variant"
     folder.mkdir(parents=True)
