@@ -25,6 +25,8 @@ from src.configs.errors import ConfigError
 from src.configs.launch import compose_config
 from src.training.ablation import write_tables
 
+from .pictures import shrink
+
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results" / "ablation"
 FILES = ("ablation.json", "ablation.csv", "ablation.md", "ablation.png")
@@ -100,6 +102,7 @@ def main() -> None:
         (add if own.add else publish)(study, results)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
+    shrink(results.glob("*.png"))
     print(f"wrote {', '.join(FILES)} in {results.relative_to(PROJECT)}")
 
 

@@ -29,6 +29,8 @@ from src.configs.launch import compose_config, plain
 from src.training.checkpoint import FREE, differences
 from src.training.results import SCORES, Row, lookup, write_json
 
+from .pictures import shrink
+
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
 
@@ -112,6 +114,7 @@ def run_seed(seed: int, folder: Path, settings: list[str]) -> None:
     for path in written:
         if path.suffix == ".png":
             shutil.copy(path, pictures / path.name)
+    shrink(pictures.glob("*.png"))
     content = json.loads(results.read_text(encoding="utf-8"))
     wall = max(wall, content["seconds"]["total"])  # of a run that was resumed: with what came before it was stopped
     write_json(folder / f"seed_{seed}.json", {"wall_seconds": round(wall, 1), **content})

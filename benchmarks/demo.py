@@ -38,6 +38,7 @@ from src.training.results import commit, hardware, write_json
 
 from .browser import browser, chromium
 from .drill.processes import free_port
+from .pictures import shrink
 
 OUTPUT = Path(__file__).resolve().parents[1] / "results" / "demo.json"
 EDITS, FIRST = 100, 10
@@ -166,6 +167,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         if given.picture is not None:
             picture(page.local_url, given.picture)
+            shrink([given.picture])
             print(f"wrote {given.picture}")
             return
         session = Session().at_random(studio, SEED)

@@ -29,6 +29,8 @@ from src.reporting.markdown import table
 from src.reporting.report import write_report
 from src.training.checkpoint import BEST
 
+from .pictures import shrink
+
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results"
 DPI = 80  # of the pictures that are kept
@@ -59,6 +61,7 @@ def report_on(checkpoint: Path, folder: Path, page: Path, settings: Sequence[str
     folder.mkdir(parents=True, exist_ok=True)
     for path in (*page.glob("*.png"), page / "report.md", page / "report.json"):  # the last one says that all is there
         shutil.copy(path, folder / path.name)
+    shrink(folder.glob("*.png"))
 
 
 def summarize(folder: Path, name: str) -> str:
@@ -72,6 +75,7 @@ def summarize(folder: Path, name: str) -> str:
     content, page = compare_reports(results)
     write_report(folder, content, page, "comparison")
     (folder / "comparison.html").unlink()
+    shrink(folder.glob("*.png"))
     made_by = [
         "; ".join(dict.fromkeys(str(result[key]) for result in results)) for key in ("hardware", "torch", "precision")
     ]
