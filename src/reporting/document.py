@@ -54,7 +54,7 @@ class Gallery:
     folded: bool = False
 
 
-Block = str | Table | Picture | Gallery  # text may hold links: [words](#part)
+Block = str | Table | Picture | Gallery  # text may hold links: [words](#part), [words](folder/report.html)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Every checkpoint is a plain dictionary of tensors and plain containers, so `torc
 
 from __future__ import annotations
 
+import difflib
 import os
 import warnings
 import zipfile
@@ -75,6 +76,8 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.exists():
         names = shipped()
         or_else = f", or give the name of a shipped model: {', '.join(names)}" if names else ""
+        if close := difflib.get_close_matches(str(path).lower(), names, n=1, cutoff=0.75):
+            or_else += f"; did you mean {close[0]}?"
         raise FileNotFoundError(f"checkpoint {path} does not exist; train one with `python -m src.train`{or_else}")
     try:
         with warnings.catch_warnings():
