@@ -71,6 +71,8 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.pth does not exist; train one"):
         safe_load(tmp_path / "nothing.pth")
+    with pytest.raises(FileNotFoundError, match=r"a shipped model: .*; did you mean sprites\?"):
+        safe_load("Sprite")
 
 
 @pytest.mark.parametrize("path", [None, 3, {"format": FORMAT}])
