@@ -37,8 +37,8 @@ class Checkpoint:
     config: Mapping[str, Any]
     step: int
     data: DataConfig
-    sha256: str = ""
-    commit: str | None = None
+    sha256: str
+    commit: str | None
 
     @property
     def place(self) -> str:

@@ -18,6 +18,7 @@ DEFAULT_FOLDER = "evaluation"
 ENDS = ("json", "md", "html")
 PACKAGE = Path(__file__).resolve().parents[1]
 MOST_NAMED = 4  # settings that differ, in one line
+_HELD = ("data", "evaluation")
 _ELSEWHERE = ("data.cache_dir", "data.num_workers")  # may differ: they decide no number
 
 Facts = Mapping[str, Any]  # what report.json holds, or as much of it as is known before anything is measured
@@ -94,8 +95,8 @@ def finished_report(facts: Facts, folder: Path) -> dict[str, Any] | None:
     if not path.is_file() or changed(facts, folder):
         return None
     report, written = _read(path), path.stat().st_mtime
-    same_code = report.get("commit") == facts["commit"] and report.get("torch") == facts["torch"]
-    return report if same_code and all(file.stat().st_mtime < written for file in PACKAGE.rglob("*.py")) else None
+    same = all(report.get(key) == facts[key] for key in ("name", "commit", "torch"))
+    return report if same and all(file.stat().st_mtime < written for file in PACKAGE.rglob("*.py")) else None
 
 
 def files_of(folder: Path, name: str = REPORT) -> list[Path]:
@@ -153,8 +154,10 @@ def _inside(reports: Mapping[str, Facts]) -> Iterator[tuple[str, Facts]]:
 
 def _settings(facts: Facts) -> dict[str, Any]:
     """What decides a report's numbers and pictures, by the names of the command's settings."""
-    given = {key: facts.get(key) for key in ("split", "device", "precision", "data")}
-    return {"checkpoint": facts.get("sha256"), **given, **facts.get("evaluation", {})}
+    given = {key: facts.get(key) for key in ("split", "device", "precision")}
+    data = {**facts.get("data", {})}
+    data["path"] = [data.get("path"), facts.get("data_place")]
+    return {"checkpoint": facts.get("sha256"), **given, "data": data, **facts.get("evaluation", {})}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) and isinstance(content.get("evaluation"), dict) else {}
+    return content if isinstance(content, dict) and all(isinstance(content.get(key), dict) for key in _HELD) else {}
 
 
 def _compared(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -50,9 +51,15 @@ def facts_of(
             **{key: getattr(config, key) for key in _OF_EVALUATION},
         },
         "data": asdict(checkpoint.data),
+        "data_place": _digest(checkpoint.data.path),
         "config": checkpoint.config,
     }
     return json.loads(json.dumps(without_places(facts)))
+
+
+def _digest(path: str | None) -> str | None:
+    """Tells folders of one name apart, and not where they are."""
+    return None if path is None else hashlib.sha256(str(Path(path).absolute()).encode()).hexdigest()[:12]
 
 
 _OF_EVALUATION = ("seed", "batch_size", "num_generated", "temperature", "top_k", "inception", "dpi")
@@ -69,6 +76,7 @@ def make_report(
 ) -> tuple[dict[str, Any], Document]:
     """What the sections find in a model: for JSON, and to be shown. Says on stdout what it has found so far."""
     started = time.perf_counter()
+    facts = facts_of(checkpoint, sections, config, device, precision)  # now: files of the code may change meanwhile
     model = checkpoint.model.to(device)
     scores: dict[str, Any] = {}
     parts: list[Part] = []
@@ -100,7 +108,6 @@ def make_report(
             _say(section, found, seconds)
     checkpoint.model.to("cpu")
     scores.pop("arrays", None)
-    facts = facts_of(checkpoint, sections, config, device, precision)
     trained = {"config": facts.pop("config")}  # the longest, so the last
     found = {
         "seconds": {**subject.seconds, "total": round(time.perf_counter() - started, 1)},

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .pretrained import is_pretrained, locate, read_folder, shipped
+from .pretrained import RUN, is_pretrained, locate, read_folder, shipped
 from .whole_files import draft_of
 
 FORMAT = "svq"
@@ -59,7 +59,8 @@ def load_kept(path: Path | None, format: str) -> dict[str, Any] | None:
 def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Open a checkpoint written by this project, without running any code that may be inside the file.
 
-    `path` may also be a folder that `save_pretrained` wrote, or the name of a shipped model.
+    `path` may also be a folder that `save_pretrained` wrote, the folder of a best_model.pth, or the name of a shipped
+    model.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -72,7 +73,7 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     if is_pretrained(path):
         return _checked(read_folder(path), path)
     if path.is_dir():
-        raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / 'best_model.pth'}")
+        raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / RUN}")
     if not path.exists():
         names = shipped()
         or_else = f", or give the name of a shipped model: {', '.join(names)}" if names else ""

@@ -21,6 +21,7 @@ from .test_html_page import picture_file
 
 def facts(sha256: str = "ab", split: str = "test", **evaluation: Any) -> dict[str, Any]:
     return {
+        "name": "a",
         "sha256": sha256,
         "split": split,
         "device": "cpu",
@@ -79,6 +80,12 @@ def test_what_decides_no_number_may_differ() -> None:
     moved["data"]["cache_dir"] = "elsewhere"
     moved["commit"] = "4567"
     assert choose_folder(None, {"svq": moved})[0] == Path("evaluation/svq")
+
+
+def test_folders_of_pictures_are_told_apart_though_called_alike() -> None:
+    keep(Path("evaluation/svq"), {**facts(), "data_place": "a1"})
+    said = choose_folder(None, {"svq": {**facts(), "data_place": "b2"}})[1]
+    assert said == "evaluation/svq holds a report of other settings (data.path); this one goes to evaluation/svq_2"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"evaluation": []}', "{}", '{"name": "svq", "split": "test"}'])
@@ -218,6 +225,7 @@ def test_a_report_is_used_again_if_settings_and_code_are_the_same(monkeypatch: p
     assert finished_report(facts("cd"), place) is None
     assert finished_report({**facts(), "commit": "4567"}, place) is None
     assert finished_report({**facts(), "torch": "2.1"}, place) is None
+    assert finished_report({**facts(), "name": "b"}, place) is None
     os.utime(code, (written + 10, written + 10))
     assert finished_report(facts(), place) is None
     assert json.loads((place / "report.json").read_text()) == facts()
