@@ -53,4 +53,4 @@ def few(name: str, n: int, what: str) -> list[str]:
     """A line for the notes where the scores called `name` are of fewer than FEW `what`, such as "scenes"."""
     if n >= FEW:
         return []
-    return [f"{name}: only {n} {what}, so the numbers are rough and intervals too narrow; use {FEW} or more"]
+    return [f"{name}: few {what} ({n}), so the numbers are rough and intervals too narrow; use {FEW} or more"]

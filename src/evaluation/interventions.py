@@ -149,11 +149,12 @@ def intervention_scores(subject: Subject, scenes: int = SCENES) -> dict[str, Any
                         **{kind: _counts(found, subject.seed) for kind, found in outcomes[factor].items()},
                     }
                 bar.update(1)
-    for factor, found in factors.items():
-        if found is None:
-            subject.notes.append(f"interventions: no block has codes that stand for two values of {factor}")
-        elif found[EDIT]["intended"]["n"] == 0:
-            subject.notes.append(f"interventions: none of {len(looked_at)} scenes has room for another {factor}")
+    mute = [factor for factor, found in factors.items() if found is None]
+    full = [factor for factor, found in factors.items() if found is not None and found[EDIT]["intended"]["n"] == 0]
+    if mute:
+        subject.notes.append(f"interventions: no block has codes that stand for two values of {' or '.join(mute)}")
+    if full:
+        subject.notes.append(f"interventions: none of {len(looked_at)} scenes has room for another {' or '.join(full)}")
     fitted = len(subject.fit.codes)
     if fitted < FIT_SCENES:
         subject.notes.append(

@@ -39,7 +39,6 @@ def segmentation_details(subject: Subject) -> dict[str, Any] | None:
         subject.notes.append(f"segmentation: none of {len(test.ari)} scenes shows two objects, so FG-ARI is undefined")
     if test.iou.isnan().all():
         subject.notes.append(f"segmentation: none of {len(test.ari)} scenes shows an object")
-    subject.notes.extend(few("segmentation", len(test.ari), "scenes"))
     found = {
         "decoder": (test.ari, test.full_ari, test.iou, test.best_overlap),
         "attention": (

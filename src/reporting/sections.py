@@ -24,6 +24,7 @@ from ..evaluation import report
 from ..evaluation.atlas import AtlasBlock, atlas_table, codebook_atlas
 from ..evaluation.comparison import Measure
 from ..evaluation.downstream import downstream_figures, downstream_scores
+from ..evaluation.intervals import few
 from ..evaluation.interventions import intervention_figures, intervention_scores
 from ..evaluation.prior_details import prior_details, prior_details_figures
 from ..evaluation.samples import sample_figures, sample_scores, temperature_scores
@@ -122,6 +123,7 @@ def _segmentation(subject: Subject, config: ReportConfig) -> Scores:
     before = list(subject.notes)
     details = segmentation_details(subject)
     subject.notes[:] = before  # it says again what was said
+    subject.notes.extend(few("segmentation", len(subject.test.ari), "scenes"))
     return {"segmentation": scores, "segmentation_details": details}
 
 

@@ -40,4 +40,4 @@ def test_one_number_has_no_interval_and_none_has_no_mean() -> None:
 def test_few_samples_are_said() -> None:
     assert few("edits", FEW, "scenes") == []
     (line,) = few("edits", FEW - 1, "scenes")
-    assert line.startswith("edits: only 29 scenes, so") and "30 or more" in line
+    assert line.startswith("edits: few scenes (29), so") and "30 or more" in line

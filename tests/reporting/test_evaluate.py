@@ -208,6 +208,7 @@ def test_a_checkpoint_that_does_not_say_what_it_was_trained_on(tmp_path: Path) -
     )
     found, _ = report(tmp_path, *words)
     assert found["data"]["num_test"] == 6 and found["data"]["image_size"] == 16 and found["seed"] is None
+    assert any(note.startswith("segmentation: few scenes (6), so the numbers are rough") for note in found["notes"])
 
 
 def test_the_validation_split_can_be_looked_at(tmp_path: Path) -> None:
