@@ -26,6 +26,7 @@ class Checkpoint:
         label: short, unlike that of every other checkpoint of the report; the name of its folder, too.
         config: the settings it was trained with; of a converted checkpoint there are none of ours.
         data: the pictures to show it.
+        trained_on: all that it was trained on, by its own settings; None where these do not say, or it is not here.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Checkpoint:
     config: Mapping[str, Any]
     step: int
     data: DataConfig
+    trained_on: DataConfig | None = None
 
     @property
     def seed(self) -> int | None:
@@ -58,7 +60,8 @@ def open_checkpoints(config: ReportConfig) -> list[Checkpoint]:
             model = CodeModel.from_checkpoint(path)
         settings = content.get("config") or {}
         data = data_of(path, settings, model, config.data)
-        found.append(Checkpoint(path, label, model, settings, int(content.get("step", 0)), data))
+        own = _own_data(path, settings, model)
+        found.append(Checkpoint(path, label, model, settings, int(content.get("step", 0)), data, own))
         _check_data(found[-1], config)
     return found
 
@@ -154,6 +157,15 @@ def data_of(path: Path, trained: Mapping[str, Any], model: CodeModel, other: Rep
     check(data, "data.")
     check_source(data)
     return data
+
+
+def _own_data(path: Path, trained: Mapping[str, Any], model: CodeModel) -> DataConfig | None:
+    """The data of a checkpoint's own settings alone, as far as they are known and here."""
+    nothing = ReportDataConfig(**dict.fromkeys(entry.name for entry in fields(ReportDataConfig)))
+    try:
+        return data_of(path, trained, model, nothing)
+    except ConfigError:
+        return None
 
 
 def _check_data(checkpoint: Checkpoint, config: ReportConfig) -> None:
