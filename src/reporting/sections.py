@@ -24,6 +24,7 @@ from ..evaluation import report
 from ..evaluation.atlas import AtlasBlock, atlas_table, codebook_atlas
 from ..evaluation.comparison import Measure
 from ..evaluation.downstream import downstream_figures, downstream_scores
+from ..evaluation.intervals import few
 from ..evaluation.interventions import intervention_figures, intervention_scores
 from ..evaluation.prior_details import prior_details, prior_details_figures
 from ..evaluation.samples import sample_figures, sample_scores, temperature_scores
@@ -122,6 +123,7 @@ def _segmentation(subject: Subject, config: ReportConfig) -> Scores:
     before = list(subject.notes)
     details = segmentation_details(subject)
     subject.notes[:] = before  # it says again what was said
+    subject.notes.extend(few("segmentation", len(subject.test.ari), "scenes"))
     return {"segmentation": scores, "segmentation_details": details}
 
 
@@ -316,25 +318,45 @@ def _generation(subject: Subject, config: ReportConfig) -> Scores:
     scores = report.generation_scores(subject, config.num_generated, config.temperature, config.top_k)
     settings = (config.temperature, config.top_k)
     more = temperatures = None
-    if scores is not None or config.inception is not None:
+    if subject.model.has_codes:  # scenes are drawn and shown, whoever there is to judge them
         more = sample_scores(subject, config.num_generated, *settings, config.inception)
         temperatures = temperature_scores(subject, max(1, config.num_generated // 4), top_k=config.top_k)
     return {"generation": scores, "samples": more, "temperatures": temperatures}
 
 
 def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
-    shown = _tables(subject, scores, config)
-    if not subject.model.has_codes:
-        return shown
+    if scores["generation"] is None:
+        missing = (
+            f"Not judged: no attribute network knows scenes of {subject.test_ds.name}, so nothing is said of how many "
+            "are well-formed, how new they are and what they show."
+        )
+        shown = [missing, *_tables(subject, _without_judge(scores), config)]
+    else:
+        shown = _tables(subject, scores | {"samples": _without_p(scores["samples"])}, config)
     _, images = subject.scenes_drawn(min(SAMPLES_SHOWN, config.num_generated), config.temperature, config.top_k)
     source = "random codes, for there is no prior" if subject.model.prior is None else "the prior"
     title = f"Scenes drawn from {source}, temperature {config.temperature:g}"
     figure = visualization.sample_sheet(images, title, num_samples=SAMPLES_SHOWN, dpi=config.dpi)
     alt = f"{len(images)} scenes drawn from {source}"
     shown.append(Picture("samples", visualization.png(figure), alt, "Drawn in one go; none was left out."))
-    if scores["samples"] is None:
-        return shown
     return [*shown, *_pictures(sample_figures(subject, scores["samples"], top_k=config.top_k), _SAMPLES, config.dpi)]
+
+
+def _without_p(samples: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All but the p-value of counts against those that the data say, which is of the judge as much as of the model; it
+    stays in the JSON file."""
+    if samples["distributions"] is None:
+        return samples
+    count = {name: value for name, value in samples["distributions"]["count"].items() if name != "p"}
+    return {**samples, "distributions": {**samples["distributions"], "count": count}}
+
+
+def _without_judge(scores: Scores) -> Scores:
+    """What is shown of scenes that nobody judges: what was measured, without rows and columns of dashes."""
+    samples, temperatures = scores["samples"], scores["temperatures"]
+    measured = {name: value for name, value in samples.items() if value is not None} if samples["n"] else None
+    rows = [{name: value for name, value in row.items() if value is not None} for row in temperatures or ()]
+    return {"generation": None, "samples": measured, "temperatures": rows or None}
 
 
 _SAMPLES = {
@@ -344,6 +366,8 @@ _SAMPLES = {
 
 
 def _judge(subject: Subject, config: ReportConfig) -> Scores:
+    if subject.network_report is None:
+        subject.notes.append(f"judge: no attribute network knows scenes of {subject.test_ds.name}")
     return {"attribute_network": subject.network_report}
 
 

@@ -36,6 +36,8 @@ LABELS = {
     "uniform": "bits a code without a prior",
     "n_scenes": "scenes",
     "n_codes": "codes",
+    "n_true": "true ones",
+    "p_read": "p, as read in true scenes",
     "objects": "scenes by number of objects",
     "obeys_rule": "well-formed and obeys the rule",
     "fid": "FID",
@@ -241,5 +243,5 @@ def _of(value: Any) -> str:
 def _digits_of(width: float, value: float) -> int:
     """So many that the interval has two significant digits, three at most behind a number's own."""
     if width <= 0:
-        return 3
+        return 3 if value == 0 else min(6, max(3, 2 - math.floor(math.log10(abs(value)))))
     return min(6, max(0, 1 - math.floor(math.log10(width)))) if abs(value) < 1000 else 0
