@@ -132,6 +132,14 @@ def test_a_section_without_a_number_says_why(tmp_path: Path) -> None:
     assert "Not measured. codes: too few matched objects" in page
 
 
+def test_a_reason_stands_in_its_section_and_only_there(tmp_path: Path) -> None:
+    path = trained(tmp_path / "model.pth")
+    found, page = report(tmp_path, f"checkpoint={path}", "sections=[segmentation,codes]")
+    (note,) = [note for note in found["notes"] if "matched objects to test" in note]
+    assert page.count(note) == 1
+    assert page.index('<section id="codes">') < page.index(note) and 'id="notes"' not in page
+
+
 def test_a_model_without_a_prior_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
     path = trained(tmp_path / "model.pth", prior=False)
     found, page = report(tmp_path, f"checkpoint={path}", "sections=[segmentation,prior]")
@@ -157,6 +165,8 @@ def test_data_without_ground_truth(tmp_path: Path) -> None:
     assert all(found["scores"][name] is None for name in (*OBJECTS, "generation", "attribute_network"))
     assert found["scores"]["reconstruction"]["psnr"] > 0 and found["data"]["path"] == "photos"
     assert str(tmp_path) not in page
+    assert "Not measured. judge: no attribute network reads scenes of folder" in page
+    assert "a folder of pictures" in page and "background black" not in page  # what no such picture has
     # moved elsewhere
     shutil.move(photos, tmp_path / "moved")
     with pytest.raises(ConfigError, match=r"photos.*data\.path=<folder> says where its pictures are now"):
