@@ -133,10 +133,7 @@ def sample_figures(
     """
     figures = {}
     if scores["distributions"] is not None:
-        title = "What drawn scenes show, beside what the data do"
-        if scores.get("novelty") is not None:
-            title += f" (objects: of {scores['novelty']['placed']['n']:,} well-formed scenes)"
-        figures["distributions"] = distribution_bars(scores["distributions"], title=title)
+        figures["distributions"] = distribution_bars(scores["distributions"])
     if subject.model.prior is not None:
         rows = {f"{value:g}": subject.scenes_drawn(num_pictures, value, top_k)[1] for value in temperatures}
         figures["temperatures"] = picture_rows(rows, title="Scenes drawn at several temperatures")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .document import Block, Cell, Table
-from .tables import estimate, label, number, out_of, per_cent, percent, tables_of, without
+from .tables import estimate, number, out_of, per_cent, percent, tables_of, without
 
 Scores = Mapping[str, Any]
 Row = list[Cell | str]
@@ -23,7 +23,7 @@ def generation_tables(scores: Scores) -> list[Block]:
     formed, samples, temperatures = scores.get("generation"), scores.get("samples"), scores.get("temperatures")
     shown: list[Block] = []
     if samples is not None and samples["n"]:
-        top = "" if samples["top_k"] is None else f", of the {samples['top_k']} likeliest codes"
+        top = "" if samples.get("top_k") is None else f", of the {samples['top_k']} likeliest codes"
         shown.append(f"{number(samples['n'])} scenes, drawn at temperature {samples['temperature']:g}{top}.")
     if formed is not None:
         rows: list[Row] = [["well-formed", per_cent(formed), out_of(formed)]]
@@ -39,12 +39,17 @@ def generation_tables(scores: Scores) -> list[Block]:
     if samples is not None:
         shown += _new_and_varied(samples) + _distributions(samples.get("distributions")) + _distances(samples)
     if temperatures:
-        rows = []
-        for each in temperatures:
-            fresh = each.get("novelty") or {}
-            cells = [per_cent(value) for value in (each["accuracy"], fresh.get("placed"), fresh.get("unplaced"))]
-            rows.append([f"{each['temperature']:g}", *cells, number(each["bits_per_code"])])
-        head = ("temperature", "well-formed", "new, with places", "new, without places", "bits a code")
+        columns = {  # of which those that nobody could judge are left out
+            "well-formed": [each.get("accuracy") for each in temperatures],
+            "new, with places": [(each.get("novelty") or {}).get("placed") for each in temperatures],
+            "new, without places": [(each.get("novelty") or {}).get("unplaced") for each in temperatures],
+        }
+        columns = {words: column for words, column in columns.items() if any(one is not None for one in column)}
+        rows = [
+            [f"{each['temperature']:g}", *map(per_cent, judged), number(each["bits_per_code"])]
+            for each, *judged in zip(temperatures, *columns.values(), strict=True)
+        ]
+        head = ("temperature", *columns, "bits a code")
         shown.append(Table(head, rows, f"Temperatures, {number(temperatures[0]['n'])} scenes each"))
     known = ("n", "temperature", "top_k", "accuracy", "novelty", "distinct", "coverage", "distributions")
     more = without(samples or {}, *known, "frechet_attribute", "fid", "kid")
@@ -79,15 +84,16 @@ def _new_and_varied(samples: Scores) -> list[Block]:
     if not rows:
         return []
     title = "New and varied: well-formed scenes, described by their objects"
-    known, described = (
-        ("the", "as many") if novelty is None else (number(novelty["n_train"]), number(novelty["placed"]["n"]))
-    )
+    table = Table(("well-formed scenes", "drawn", "test scenes", "train scenes"), rows, title)
+    if novelty is None:
+        return [table]
     said = (
-        f"New: described as none of {known} train scenes is, by shape and colour of each object, with or without its "
-        f"place in a grid of 4 × 4; of {described} well-formed scenes of each kind. Test scenes show how new the data "
+        f"New: described as none of {number(novelty['n_train'])} train scenes is, by shape and colour of each object, "
+        "with or without its place in a grid of 4 × 4; of "
+        f"{number(novelty['placed']['n'])} well-formed scenes of each kind. Test scenes show how new the data "
         "themselves are, train scenes how often a misreading makes an old scene look new."
     )
-    return [Table(("well-formed scenes", "drawn", "test scenes", "train scenes"), rows, title), said]
+    return [table, said]
 
 
 def _distributions(found: Mapping[str, Mapping[str, Any]] | None) -> list[Block]:
@@ -95,22 +101,19 @@ def _distributions(found: Mapping[str, Mapping[str, Any]] | None) -> list[Block]
     if not found:
         return []
     rows: list[Row] = []
-    tests = list(dict.fromkeys(key for each in found.values() for key in each if key.startswith("p")))
+    test = next((key for key in ("p_read", "p") if any(key in each for each in found.values())), None)
     for name, each in found.items():
         rows.append([PROPERTIES.get(name, name), number(each["distance"]), number(each["true"])])
-        rows[-1] += [number(each[key]) if key in each else "" for key in tests]
-    head = [
-        "from train scenes",
-        "drawn scenes",
-        "test scenes",
-        *map(label, tests),
-    ]
+        if test is not None:
+            rows[-1].append(number(each[test]) if test in each else "")
+    head = ["from train scenes", "drawn scenes", "test scenes", *([] if test is None else ["p"])]
     said = (
         "Apart: half the sum of the differences of all shares, 0 is the same and 1 nothing in common. As many test "
         "scenes, read by the same judge, are apart by chance and by misreading."
     )
-    if "p" in tests:
-        said += " p: how often chance alone would make drawn scenes differ from train scenes so much or more."
+    if test is not None:
+        other = "test scenes, read by the same judge," if test == "p_read" else "train scenes, which nobody misreads,"
+        said += f" p: how often chance alone would make drawn scenes and {other} differ so much or more."
     shown: list[Block] = [Table(head, rows, "How far apart the scenes' contents are"), said]
     for name, each in found.items():
         rows = [

@@ -343,7 +343,8 @@ def distribution_bars(
 
     Args:
         values: property → ``names`` of its values, ``data`` and ``drawn``, the share of each in [0, 1], and
-            ``distance``, the total variation distance of the two; and ``true``, if known, that of true scenes.
+            ``distance``, the total variation distance of the two; and, if known, ``true``, that of true
+            scenes, and ``n``, of how many drawn scenes (``count``) or objects the shares are.
         dpi: figure pixels an inch; ``save_figure`` keeps it.
 
     Raises:
@@ -354,7 +355,7 @@ def distribution_bars(
     longest = max(len(of_property["names"]) for of_property in values.values())
     columns = min(3, len(values))
     rows = math.ceil(len(values) / columns)
-    width = max(0.28 * longest + 1.0, 2.6)
+    width = max(0.28 * longest + 1.0, 3.0)
     figure = chart(width * columns, 2.6 * rows + 0.6, title, dpi)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat[len(values) :]:
@@ -363,7 +364,8 @@ def distribution_bars(
         places = np.arange(len(of_property["names"]))
         floor = "" if of_property.get("true") is None else f"\n(true scenes {of_property['true']:.3f})"
         panel.set_title(f"{name}: {of_property['distance']:.3f} apart{floor}", loc="left")
-        panel.set_xlabel(AXES.get(name, ""))
+        of = f"{of_property['n']:,} {'scenes' if name == 'count' else 'objects'}" if of_property.get("n") else ""
+        panel.set_xlabel(" · ".join(filter(None, (AXES.get(name, ""), of))))
         for shift, key, colour in ((-0.2, "data", "#8a8f98"), (0.2, "drawn", "#2f6f9f")):
             if len(of_property[key]) != len(places):
                 raise ValueError(f"{name} had {len(of_property[key])} shares in {key} but expected {len(places)}")

@@ -140,7 +140,16 @@ def test_scenes_that_nobody_judges_have_their_bits(sprites: dict[str, Any]) -> N
     samples = {key: None for key in sprites["samples"]} | {"n": 5, "temperature": 1.0}
     shown = generation_tables({"generation": None, "samples": samples, "temperatures": temperatures})
     assert shown[0] == "5 scenes, drawn at temperature 1."
-    assert rows(tables(shown)[0])[0][1:4] == ["–", "–", "–"]
+    assert list(tables(shown)[0].head) == ["temperature", "bits a code"]  # and no columns of dashes
+
+
+def test_counts_are_tested_against_what_the_same_judge_reads(sprites: dict[str, Any]) -> None:
+    samples = sprites["samples"]
+    count = {**samples["distributions"]["count"], "p_read": 0.25, "n": 1000, "n_true": 1000}
+    for found, p in ((samples["distributions"]["count"], samples["distributions"]["count"]["p"]), (count, 0.25)):
+        shown = generation_tables({"samples": {**samples, "distributions": {"count": found}}})
+        (apart,) = [table for table in tables(shown) if table.title.startswith("How far apart")]
+        assert apart.head[-1] == "p" and float(rows(apart)[0][-1]) == pytest.approx(p)
 
 
 def test_scores_that_nobody_knows_are_shown_as_well(sprites: dict[str, Any]) -> None:

@@ -361,6 +361,12 @@ def test_distributions_say_where_places_are_and_how_far_true_scenes_are_apart():
     places = {"names": ["1", "2"], "data": [0.5, 0.5], "drawn": [1.0, 0.0], "distance": 0.5, "true": 0.04}
     figure = distribution_bars({"x": places, "y": places})
     assert {"x: 0.500 apart\n(true scenes 0.040)", "quarter, from the top"} <= set(texts(figure))
+    figure = distribution_bars(
+        {"count": {**places, "n": 1000}, "y": {**places, "n": 12345}, "shape": {**places, "n": 9}}
+    )
+    assert {"objects in a scene · 1,000 scenes", "quarter, from the top · 12,345 objects", "9 objects"} <= set(
+        texts(figure)
+    )
     assert_nothing_cut(figure)
 
 
