@@ -38,7 +38,7 @@ class AtlasCode:
 
     code: its index; uses, share: by objects; value: what most of these have of the block's factor, and purity, the
     share of them that have it (None: no factor); exemplars: such objects in the data; decoded: the block's typical
-    objects with this code.
+    objects with this code; tied: all values that as many of them have, if `value` is not the only one.
     """
 
     code: int
@@ -48,6 +48,7 @@ class AtlasCode:
     purity: float | None
     exemplars: list[Pixels] = field(repr=False)
     decoded: list[Pixels] = field(repr=False)
+    tied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def codebook_atlas(subject: Subject, codes: int = CODES) -> list[AtlasBlock] | N
 
 def atlas_table(atlas: Sequence[AtlasBlock]) -> list[dict[str, Any]]:
     """The atlas without its pictures, as JSON can hold it."""
-    pictures = ("exemplars", "decoded", "typical", "codes")
+    pictures = ("exemplars", "decoded", "typical", "codes", "tied")
     return [
         {
             **{name: value for name, value in vars(block).items() if name not in pictures},
@@ -104,6 +105,19 @@ def atlas_table(atlas: Sequence[AtlasBlock]) -> list[dict[str, Any]]:
         }
         for block in atlas
     ]
+
+
+def code_words(code: AtlasCode) -> str:
+    """What a code stands for, how purely, and how often it is used; of ties and of single uses it says so."""
+    often = f"{100 * code.share:.1f} % of objects"
+    if code.value is None:
+        return often if code.uses > 1 else "one object only"
+    if code.uses == 1:
+        return f"one object only, {code.value}"
+    if code.tied:
+        each = "half each" if len(code.tied) == 2 and code.purity == 0.5 else "equally often"
+        return f"{' or '.join(code.tied)}, {each}, {often}"
+    return f"{code.value}, {100 * (code.purity or 0):.0f} % pure, {often}"
 
 
 def atlas_figure(block: AtlasBlock, codes: int = 8, dpi: int = 150) -> Figure:
@@ -155,6 +169,7 @@ def _codes(subject: Subject, block: int, factor: str | None, most: int) -> tuple
                 purity=None if factor is None else float(purity[code]),
                 exemplars=exemplars[start : start + len(own)],
                 decoded=change,
+                tied=() if factor is None else _tied(labels[of_objects == code], names),
             )
         )
         start += len(own)
@@ -168,6 +183,13 @@ def _chosen(uses: NDArray[np.int64], value: NDArray[np.int64], most: int) -> NDA
     starts = np.searchsorted(value[by_value], value[by_value])
     rank = np.arange(len(by_value)) - starts
     return by_value[np.sort(np.lexsort((-uses[by_value], rank))[:most])]
+
+
+def _tied(labels: NDArray[np.int64], names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the most frequent labels, if there are several."""
+    counts = np.bincount(labels)
+    most = np.nonzero(counts == counts.max())[0]
+    return tuple(names[int(label)] for label in most) if len(most) > 1 else ()
 
 
 def _names(subject: Subject, factor: str | None) -> Sequence[str]:

@@ -35,6 +35,12 @@ SEEDS = 3  # heads
 STEPS, BATCH = 800, 128
 LEARNING_RATE, READER_RATE, WARMUP = 3e-3, 5e-2, 0.1  # of the head, of the vectors learned for indices
 WEIGHT_DECAY = 1e-2
+REPRESENTATIONS = {  # in words
+    "vectors": "code vectors",
+    "indices": "code indices",
+    "continuous": "before quantization",
+}
+CONTROL = "permuted answers, not met (control)"
 CODE_WIDTH = 32  # of the vectors learned for indices
 FEWEST = 20  # examples, to fit or to test
 
@@ -126,18 +132,18 @@ def downstream_figures(subject: Subject, scores: dict[str, Any] | None) -> dict[
     if scores is None:
         return {}
     titles = {"in": "as fitted", "out": "not met before"}
-    found = {name: {test: each[test] for test in titles} for name, each in scores["representations"].items()}
-    shares = {
-        name: {title: (each[test]["mean"], each[test]["low"], each[test]["high"]) for test, title in titles.items()}
-        for name, each in found.items()
-    }
+    shares: dict[str, dict[str, tuple[float, float, float] | None]] = {}
+    for name, each in scores["representations"].items():
+        bars = {title: (each[test]["mean"], each[test]["low"], each[test]["high"]) for test, title in titles.items()}
+        control = each["permuted"]["out"]
+        shares[REPRESENTATIONS.get(name, name)] = {**bars, CONTROL: (control["mean"], control["low"], control["high"])}
     if scores.get("readout") is not None:
         read = scores["readout"]
-        shares["read by probes"] = {
-            title: (read[test]["share"], read[test]["low"], read[test]["high"]) for test, title in titles.items()
-        }
-    task = scores["task"].replace("_", " ")
-    return {"downstream": share_bars(shares, scores["chance"], title=f"{task}, {subject.test_ds.name}: right answers")}
+        bars = {title: (read[test]["share"], read[test]["low"], read[test]["high"]) for test, title in titles.items()}
+        shares["read by probes"] = {**bars, CONTROL: None}
+    title = scores["task"].replace("_", " ").capitalize()
+    figure = share_bars(shares, scores["chance"], title=title, label="share of right answers")
+    return {"downstream": figure}
 
 
 def _lacking(subject: Subject, task: str | None) -> str | None:

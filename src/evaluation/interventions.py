@@ -400,12 +400,12 @@ def _examples(
 
 
 def _says(edit: Edit, names: Mapping[str, Sequence[str]]) -> str:
-    """What an edit should do, in a word: "→ red", "→ left"."""
+    """What an edit should do, in a word: "→ red", "→ left 21 %", of the width of the picture."""
     if edit.factor in CLASSES:
         return f"→ {names[edit.factor][int(edit.low[0])]}"
     axis, (k,) = PLACES.index(edit.factor), edit.of
-    farther = bool(edit.moved[0][axis] > edit.scene.true[edit.factor][k])
-    return "→ " + (("left", "right"), ("up", "down"))[axis][farther]
+    far = float(edit.moved[0][axis] - edit.scene.true[edit.factor][k])
+    return f"→ {(('left', 'right'), ('up', 'down'))[axis][far > 0]} {100 * abs(far):.0f} %"
 
 
 # ------------------------------------------------------------------------------------------------ outcomes

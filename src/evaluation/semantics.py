@@ -73,6 +73,8 @@ def semantics_figures(subject: Subject, scores: dict[str, Any] | None) -> dict[s
     for name, (part, key, title, label) in titles.items():
         if scores is not None and scores[part] is not None:
             matrix = np.array(scores[part][key], dtype=float)  # None becomes NaN
+            if not np.isfinite(matrix).any():
+                continue
             figures[name] = visualization.block_factor_matrix(matrix, scores["factors"], title=title, label=label)
     return figures
 

@@ -20,11 +20,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a head; the first column names the rows."""
+    """Rows of cells under a head; the first column names the rows; `folded` shows the title only at first."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     title: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,23 @@ class Small:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Rows of small pictures, each with a label and its pictures in groups; `folded` shows the title only at first."""
+    """Rows of small pictures, each with a label and its pictures in groups, which stand under each other, with a head
+    each; `folded` shows the title only at first."""
 
     rows: Sequence[tuple[str, Sequence[Sequence[Small]]]]
     title: str
     folded: bool = False
+    heads: Sequence[str] = ()
 
 
-Block = str | Table | Picture | Gallery  # text may hold links: [words](#part), [words](folder/report.html)
+@dataclass(frozen=True)
+class Remarks:
+    """Lines in small print: why something is missing, or is to be taken with care."""
+
+    lines: Sequence[str]
+
+
+Block = str | Table | Picture | Gallery | Remarks  # text may hold links: [words](#part), [words](folder/report.html)
 
 
 @dataclass(frozen=True)

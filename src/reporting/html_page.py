@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from html import escape
 
-from .document import Block, Cell, Document, Gallery, Part, Picture, Small, Table
+from .document import Block, Cell, Document, Gallery, Part, Picture, Remarks, Small, Table
 
 _STYLE = """
 :root {
@@ -46,17 +46,22 @@ section:first-child { border-top: 0; padding-top: 0; }
 h2 { margin: 0 0 0.25rem; font-size: 1.35rem; line-height: 1.3; letter-spacing: -0.01em; }
 h3 { margin: 1.75rem 0 0.4rem; font-size: 1rem; }
 .about { margin: 0 0 1rem; color: var(--muted); max-width: 46rem; }
+section > p { max-width: 46rem; }
 .wide { overflow-x: auto; margin: 0.75rem 0 1.25rem; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem 1.1rem 0.35rem 0; text-align: right; vertical-align: baseline; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9rem; }
-thead th { color: var(--muted); font-weight: 500; border-bottom: 1px solid var(--line); vertical-align: bottom; }
+thead th { color: var(--muted); font-weight: 500; border-bottom: 1px solid var(--line); vertical-align: bottom;
+  white-space: normal; max-width: 11rem; }
+thead th.small, thead th.line { white-space: nowrap; }
 tbody th { font-weight: 400; }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 td.words { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-td.small { color: var(--muted); font-size: 0.8rem; text-align: left; }
+td.small, td small { color: var(--muted); font-size: 0.8rem; text-align: left; }
+td small { display: block; line-height: 1.25; text-align: right; }
+th.small, th.line { font-size: 0.8rem; text-align: left; font-weight: 400; }
 td.line { padding-top: 0; padding-bottom: 0; }
-.track { display: block; width: 6rem; height: 0.75rem; align-self: center; }
+.track { display: block; width: 6.5rem; height: 0.75rem; align-self: center; }
 .track rect { fill: var(--line); } .track .band { fill: var(--band); } .track .dot { fill: var(--accent); }
 figure { margin: 1rem 0 1.75rem; }
 figure img { display: block; max-width: 100%; height: auto; background: var(--plate); border-radius: 4px; }
@@ -65,6 +70,10 @@ figcaption { margin-top: 0.5rem; color: var(--muted); font-size: 0.88rem; max-wi
 .row b { flex: 0 0 9rem; font-weight: 400; font-size: 0.88rem; }
 .row div { display: flex; flex-wrap: wrap; gap: 4px 1rem; }
 .row span { display: flex; flex-wrap: wrap; gap: 4px; }
+.heads { border-top: 0; color: var(--muted); font-size: 0.8rem; }
+.heads i { font-style: normal; overflow-wrap: anywhere; }
+.remarks { padding-left: 1.1rem; }
+.remarks, summary.remarks { color: var(--muted); font-size: 0.88rem; max-width: 46rem; overflow-wrap: anywhere; }
 main details { margin: 0.75rem 0; }
 .pixels { image-rendering: crisp-edges; image-rendering: pixelated; border-radius: 2px; }
 .notes li { margin: 0.3rem 0; overflow-wrap: anywhere; }
@@ -77,13 +86,18 @@ details summary { cursor: pointer; color: var(--muted); }
 }
 @media (max-width: 40rem) {
   .sheet { padding-top: 1.5rem; }
-  td.line { display: none; }
+  td.line, th.line { display: none; }
+  table { font-size: 0.86rem; } th, td { padding-right: 0.7rem; } thead th { hyphens: auto; }
+  th:first-child, td:first-child { min-width: 6.5rem; }
   nav ol { columns: 2; }
-  .row { display: block; } .row b { display: block; padding-bottom: 0.25rem; }
+  .row { display: block; } .row b { display: block; padding-bottom: 0.25rem; } .row div { zoom: 0.75; }
 }
 @media print { nav, .skip { display: none; } section { break-inside: avoid-page; } }
 """
 _CROP = 64  # CSS pixels that a small picture is wide, at least
+_GAP = 4  # between two of them
+_REMARKS = 4  # so many are shown at once; more are folded
+_BEYOND = 3  # of the 96 units of a track: so far it goes on at both ends, so that no dot is cut
 
 
 def as_html(document: Document) -> str:
@@ -142,39 +156,64 @@ def _block(block: Block) -> str:
         return f"<p>{_linked(block)}</p>"
     if isinstance(block, Table):
         return _table(block)
+    if isinstance(block, Remarks):
+        return _remarks(block)
     return _picture(block) if isinstance(block, Picture) else _gallery(block)
 
 
+def _remarks(remarks: Remarks) -> str:
+    lines = f'<ul class="remarks">{"".join(f"<li>{_linked(line)}</li>" for line in remarks.lines)}</ul>'
+    if len(remarks.lines) <= _REMARKS:
+        return lines
+    summary = f'<summary class="remarks">{len(remarks.lines)} remarks on these numbers</summary>'
+    return f"<details>{summary}{lines}</details>"
+
+
 def _table(table: Table) -> str:
-    """A column with intervals becomes up to three: the numbers, the intervals, and both as a picture."""
-    heading = f"<h3>{escape(table.title)}</h3>" if table.title else ""
+    """Of a single column with intervals these become columns of their own, as numbers and, of what lies between 0 and
+    1, as a picture; of several each interval stands below its number."""
     columns = [[row[index] for row in table.rows] for index in range(1, len(table.head))]
+    with_interval = [any(isinstance(cell, Cell) and cell.small for cell in cells) for cells in columns]
+    apart = sum(with_interval) == 1
     rich = [
-        (any(isinstance(cell, Cell) and cell.small for cell in cells), any(map(_track, cells))) for cells in columns
+        (apart and small, apart and small and any(map(_track, cells)))
+        for small, cells in zip(with_interval, columns, strict=True)
     ]
-    if sum(track for _, track in rich) > 1:  # too wide
-        rich = [(small, False) for small, _ in rich]
+    wordy = [any(map(_is_words, cells)) for cells in columns]
     head = ""
-    if any(table.head):
+    if any(table.head) or apart:
         names = [f'<th scope="col">{escape(table.head[0])}</th>']
         for name, (small, track) in zip(table.head[1:], rich, strict=True):
-            span = 1 + small + track
-            names.append(f'<th scope="col"{f" colspan={span}" if span > 1 else ""}>{escape(name)}</th>')
+            names.append(f'<th scope="col">{escape(name)}</th>')
+            names += ['<th scope="col" class="small">95 % interval</th>'] * small
+            names += ['<th scope="col" class="line">0 to 1</th>'] * track
         head = f"<thead><tr>{''.join(names)}</tr></thead>"
     lines = []
     for name, *cells in table.rows:
-        shown = "".join(_cell(cell, *wanted) for cell, wanted in zip(cells, rich, strict=True))
+        shown = "".join(map(_cell, cells, wordy, rich))
         lines.append(f'<tr><th scope="row">{escape(str(name))}</th>{shown}</tr>')
     rows = "\n".join(lines)
-    return f'{heading}<div class="wide"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
+    shown = f'<div class="wide"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
+    if table.folded:
+        return f"<details><summary>{escape(table.title)}</summary>{shown}</details>"
+    return (f"<h3>{escape(table.title)}</h3>" if table.title else "") + shown
 
 
-def _cell(cell: Cell | str, small: bool, track: bool) -> str:
-    text = str(cell) if isinstance(cell, str) else cell.text
-    words = ' class="words"' if len(text) > 24 and re.search(r"[A-Za-z]{3}", text) else ""
-    found = f"<td{words}>{escape(text)}</td>"
+def _is_words(cell: Cell | str) -> bool:
+    """Whether it is a text, which is aligned as one."""
+    return len(str(cell)) > 24 and re.search(r"[A-Za-z]{3}", str(cell)) is not None
+
+
+def _cell(cell: Cell | str, wordy: bool, parts: tuple[bool, bool]) -> str:
+    """The number, or the words of a column of words; its interval in a cell of its own (`small`), or below it; and the
+    picture of both (`track`)."""
+    small, track = parts
+    text, interval = (cell, "") if isinstance(cell, str) else (cell.text, cell.small)
+    words = ' class="words"' if wordy else ""
+    below = f"<small>{escape(interval)}</small>" if interval and not small else ""
+    found = f"<td{words}>{escape(text)}{below}</td>"
     if small:
-        found += f'<td class="small">{escape("" if isinstance(cell, str) else cell.small)}</td>'
+        found += f'<td class="small">{escape(interval)}</td>'
     return found + (f'<td class="line">{_track(cell)}</td>' if track else "")
 
 
@@ -184,7 +223,8 @@ def _track(cell: Cell | str) -> str:
         return ""
     value, low, high = (round(96 * position, 2) for position in cell.track)
     return (
-        '<svg class="track" viewBox="0 0 96 12" aria-hidden="true"><rect y="5" width="96" height="2" rx="1"/>'
+        f'<svg class="track" viewBox="{-_BEYOND} 0 {96 + 2 * _BEYOND} 12" aria-hidden="true">'
+        '<rect y="5" width="96" height="2" rx="1"/>'
         f'<rect class="band" x="{low}" y="3" width="{max(high - low, 1):.2f}" height="6" rx="2"/>'
         f'<circle class="dot" cx="{value}" cy="6" r="2.5"/></svg>'
     )
@@ -200,9 +240,22 @@ def _picture(picture: Picture) -> str:
 
 
 def _gallery(gallery: Gallery) -> str:
+    """Every group is as wide as the widest of its column, so that those of all rows stand under each other."""
+    count = max((len(groups) for _, groups in gallery.rows), default=0)
+    widths = [
+        max(sum(_size(small)[0] + _GAP for small in groups[place]) for _, groups in gallery.rows if place < len(groups))
+        for place in range(count)
+    ]
     rows = []
+    if gallery.heads:
+        heads = zip(gallery.heads, widths, strict=True)
+        named = "".join(f'<i style="width: {width}px">{escape(head)}</i>' for head, width in heads)
+        rows.append(f'<div class="row heads"><b></b><div>{named}</div></div>')
     for name, groups in gallery.rows:
-        pictures = "".join(f"<span>{''.join(map(_small, group))}</span>" for group in groups)
+        pictures = "".join(
+            f'<span style="width: {width}px">{"".join(map(_small, group))}</span>'
+            for group, width in zip(groups, widths, strict=False)
+        )
         rows.append(f'<div class="row"><b>{escape(name)}</b><div>{pictures}</div></div>')
     shown, title = "\n".join(rows), escape(gallery.title)
     if gallery.folded:
@@ -210,13 +263,18 @@ def _gallery(gallery: Gallery) -> str:
     return f"<h3>{title}</h3>{shown}"
 
 
-def _small(picture: Small) -> str:
-    """Enlarged by a whole number."""
+def _size(picture: Small) -> tuple[int, int]:
+    """CSS pixels: enlarged by a whole number."""
     width, height = struct.unpack(">II", picture.png[16:24])
-    scale, words = max(1, -(-_CROP // width)), escape(picture.words)
+    scale = max(1, -(-_CROP // width))
+    return scale * width, scale * height
+
+
+def _small(picture: Small) -> str:
+    (width, height), words = _size(picture), escape(picture.words)
     return (
         f'<img class="pixels" src="{_uri(picture.png)}" alt="{words}" title="{words}" '
-        f'width="{scale * width}" height="{scale * height}" loading="lazy">'
+        f'width="{width}" height="{height}" loading="lazy">'
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from .document import Block, Cell, Document, Gallery, Picture, Table
+from .document import Block, Cell, Document, Gallery, Picture, Remarks, Table
 
 
 def as_markdown(document: Document) -> str:
@@ -39,6 +39,8 @@ def _block(block: Block) -> Sequence[str]:
     if isinstance(block, Table):
         heading = [f"**{_text(block.title)}**", ""] if block.title else []
         return [*heading, *table(block), ""]
+    if isinstance(block, Remarks):
+        return [*(f"- {_text(line)}" for line in block.lines), ""]
     if isinstance(block, Picture):
         return [f"![{_text(block.alt)}]({block.name}.png)", "", *([_text(block.caption), ""] if block.caption else [])]
     assert isinstance(block, Gallery)

@@ -24,7 +24,7 @@ from ..utils.precision import autocast
 from ..utils.randomness import own_randomness
 from ..utils.whole_files import draft_of
 from .checkpoints import Checkpoint
-from .document import Block, Cell, Document, Part, Table
+from .document import Block, Cell, Document, Part, Remarks, Table
 from .folders import REPORT, files_of
 from .html_page import as_html
 from .markdown import as_markdown
@@ -32,6 +32,18 @@ from .sections import HEADLINE, Section, value_at
 from .tables import estimate, number
 
 DEFINITIONS = "docs/evaluation.md of the project defines every number."
+DATA_WORDS = {
+    "sprites": "2D Sprites",
+    "clevr": "CLEVR",
+    "clevr_like": "CLEVR-like scenes",
+    "folder": "a folder of pictures",
+    "multi_dsprites": "Multi-dSprites",
+}
+SMALL_PRINT = (
+    "An interval says how exact a number is for this model, over the scenes or objects that were scored; what another "
+    "training would give may lie outside it. Numbers without one are given as they are. A dash: not defined here, and "
+    "the section says why."
+)
 
 
 def facts_of(
@@ -99,11 +111,12 @@ def make_report(
             since, before = time.perf_counter(), len(subject.notes)
             found = section.scores(subject, config)
             missing = all(value is None for name, value in found.items() if name != "arrays")
-            blocks: Sequence[Block] = [f"Not measured. {line}" for line in subject.notes[before:]]
-            if not missing:
-                blocks = section.show(subject, found, config)
-            elif not blocks:
-                blocks = ["Not measured."]
+            why = list(dict.fromkeys(subject.notes[before:]))
+            blocks: Sequence[Block]
+            if missing:
+                blocks = [f"Not measured. {line}" for line in why] or ["Not measured."]
+            else:
+                blocks = [*section.show(subject, found, config), *([Remarks(why)] if why else [])]
             parts.append(Part(section.name, section.title, section.about, blocks))
             scores |= found
             seconds = time.perf_counter() - since
@@ -135,13 +148,14 @@ def trained_on(checkpoint: Checkpoint, train_data: SceneDataset) -> SceneDataset
 def document(result: Mapping[str, Any], parts: Sequence[Part]) -> Document:
     """What is shown of a report beside its parts."""
     data, model = result["data"], result["model"]
-    words = f"{model['kind']}, {model['parameters']:,} parameters, on the {result['split']} split of {data['name']}"
+    of = DATA_WORDS.get(data["name"], data["name"])
+    words = f"{model['kind']}, {model['parameters']:,} parameters, on the {result['split']} split of {of}"
     return Document(
         title=f"What {result['name']} has learned",
         subtitle=f"{words} ({data['image_size']}×{data['image_size']} pixels). {DEFINITIONS}",
-        headline=[headline(result["scores"], HEADLINE), "Small print: 95 % intervals over scenes or objects."],
+        headline=[headline(result["scores"], HEADLINE), SMALL_PRINT],
         parts=parts,
-        notes=result["notes"],
+        notes=[note for note in result["notes"] if note not in _said(parts)],
         made=_made(result),
         settings=json.dumps(result["config"], indent=2) if result["config"] else "",
     )
@@ -157,7 +171,8 @@ def headline(scores: Mapping[str, Any], measures: Sequence[Measure]) -> Table:
         cell = Cell(measure.shown(measure.of(value)))
         low, high = (None, None) if owner is None else (measure.of(owner.get(end)) for end in ("low", "high"))
         if owner is not None and low is not None and high is not None:
-            cell = Cell(cell.text, f"{measure.shown(low)}–{measure.shown(high)}", estimate(owner).track)
+            track = estimate(owner, measure.path[-2]).track
+            cell = Cell(cell.text, f"{measure.shown(low)}–{measure.shown(high)}", track)
         rows.append([measure.label, cell])
     return Table(("", ""), rows)
 
@@ -191,11 +206,12 @@ def describe(subject: Subject) -> dict[str, Any]:
 
 def _made(result: Mapping[str, Any]) -> Table:
     evaluation, data = result["evaluation"], result["data"]
+    of_data = _OF_DRAWN if data["name"] in DRAWN else _OF_FILES
     rows = {
         "checkpoint": f"{result['path']}, step {result['step']:,}, seed {number(result['seed'])}",
         "its SHA-256": result["sha256"],
         "written by commit": result["checkpoint_commit"] or "not known",
-        "data": ", ".join(f"{key} {value}" for key, value in data.items() if value is not None and key in _OF_DATA),
+        "data": ", ".join(f"{key} {value}" for key, value in data.items() if value is not None and key in of_data),
         "scored": f"the {result['split']} split, seed {evaluation['seed']}, batches of {evaluation['batch_size']}",
         "samples": f"{evaluation['num_generated']:,}, temperature {evaluation['temperature']:g}"
         + ("" if evaluation["top_k"] is None else f", top {evaluation['top_k']}"),
@@ -207,7 +223,15 @@ def _made(result: Mapping[str, Any]) -> Table:
     return Table(("", ""), list(rows.items()))
 
 
-_OF_DATA = ("name", "image_size", "max_shapes", "background", "num_train", "num_val", "num_test", "seed", "path")
+def _said(parts: Sequence[Part]) -> set[str]:
+    """The notes that stand in a section."""
+    blocks = [block for part in parts for block in part.blocks]
+    lines = [line for block in blocks if isinstance(block, Remarks) for line in block.lines]
+    return {*lines, *(block.removeprefix("Not measured. ") for block in blocks if isinstance(block, str))}
+
+
+_OF_FILES = ("name", "image_size", "num_train", "num_val", "num_test", "path")
+_OF_DRAWN = (*_OF_FILES, "max_shapes", "background", "seed")
 
 
 def _say(section: Section, found: Mapping[str, Any], seconds: float) -> None:

@@ -21,7 +21,7 @@ from ..configs.errors import ConfigError
 from ..configs.mistakes import choose
 from ..configs.schema import ReportConfig
 from ..evaluation import report
-from ..evaluation.atlas import AtlasBlock, atlas_table, codebook_atlas
+from ..evaluation.atlas import EXEMPLARS, AtlasBlock, atlas_table, code_words, codebook_atlas
 from ..evaluation.comparison import Measure
 from ..evaluation.downstream import downstream_figures, downstream_scores
 from ..evaluation.intervals import few
@@ -34,8 +34,19 @@ from ..evaluation.subject import Subject
 from ..training.autoencoder import scene_figures
 from ..utils import visualization
 from ..utils.randomness import own_randomness
-from .document import Block, Cell, Gallery, Picture, Small, Table
-from .tables import estimate, number, tables_of
+from .document import Block, Gallery, Picture, Small, Table
+from .prior_tables import prior_tables
+from .sample_tables import generation_tables
+from .section_tables import (
+    code_tables,
+    downstream_tables,
+    edit_tables,
+    judge_tables,
+    reconstruction_tables,
+    segmentation_tables,
+    semantics_tables,
+)
+from .tables import number, percent, tables_of
 
 SCENES_SHOWN = 6  # of the test split
 SAMPLES_SHOWN = 49
@@ -101,7 +112,7 @@ def _show_reconstruction(subject: Subject, scores: Scores, config: ReportConfig)
         image = pixels.to(subject.device).float() / 255
         seen = {key: value.float().cpu() for key, value in {**subject.model(image), "image": image}.items()}
     if "recon" not in seen:
-        return _tables(subject, scores, config)
+        return reconstruction_tables(scores)
     figure = scene_figures(seen, SCENES_SHOWN, config.dpi)["reconstructions"]
     alt = f"{len(pixels)} scenes of the {subject.test_ds.split} split and what the model makes of them"
     caption = f"The first scenes of the {subject.test_ds.split} split and what the model makes of them."
@@ -109,7 +120,7 @@ def _show_reconstruction(subject: Subject, scores: Scores, config: ReportConfig)
         alt += ", their segmentation and the picture of each slot"
         caption += " Below: who owns each pixel, and what each slot paints where it is seen."
     shown = Picture("reconstructions", visualization.png(figure), alt, caption)
-    return [*_tables(subject, scores, config), shown]
+    return [*reconstruction_tables(scores), shown]
 
 
 # -------------------------------------------------------------------------------------------------- segmentation
@@ -127,6 +138,10 @@ def _segmentation(subject: Subject, config: ReportConfig) -> Scores:
     return {"segmentation": scores, "segmentation_details": details}
 
 
+def _show_segmentation(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    return segmentation_tables(scores)
+
+
 # --------------------------------------------------------------------------------------------------------- codes
 
 
@@ -140,9 +155,8 @@ def _codes(subject: Subject, config: ReportConfig) -> Scores:
 
 
 def _show_codes(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
-    numbers = {name: value for name, value in scores.items() if name != "arrays"}
-    shown, arrays = _tables(subject, numbers, config), scores["arrays"] or {}
-    if arrays.get("block_factor") is not None:
+    shown, arrays = code_tables(scores), scores["arrays"] or {}
+    if _any_number(arrays.get("block_factor")):
         values = [[float("nan") if value is None else value for value in row] for row in arrays["block_factor"]]
         figure = visualization.block_factor_matrix(torch.tensor(values), arrays["factors"], dpi=config.dpi)
         words = "; ".join(
@@ -163,6 +177,11 @@ def _show_codes(subject: Subject, scores: Scores, config: ReportConfig) -> list[
     return shown
 
 
+def _any_number(matrix: Sequence[Sequence[float | None]] | None) -> bool:
+    """Whether a heat-map of it would show anything; the notes say why not."""
+    return matrix is not None and any(value is not None for row in matrix for value in row)
+
+
 def _or_zero(value: float) -> float:
     return value if value == value else 0.0  # NaN: a constant factor
 
@@ -176,20 +195,7 @@ def _semantics(subject: Subject, config: ReportConfig) -> Scores:
 
 def _show_semantics(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
     found = scores["semantics"]
-    dci = {
-        "code indices": found["dci_codes"],
-        "code vectors": found["dci_vectors"],
-    }
-    names = ("disentanglement", "completeness", "informativeness")
-    rows = [[of, *(number(each[name]) for name in names)] for of, each in dci.items() if each is not None]
-    shown: list[Block] = [Table(["DCI of", *names], rows)] if rows else []
-    for of, each in dci.items():
-        if each is not None:
-            known = {name: value for name, value in each["accuracy"].items() if value is not None}
-            shown += tables_of(known, f"What trees read from {of}")
-    if found["purity"] is not None:
-        shown += tables_of(found["purity"]["best"], "Purity: objects with the majority value of their code")
-    return [*shown, *_pictures(semantics_figures(subject, found), _SEMANTICS, config.dpi)]
+    return [*semantics_tables(found), *_pictures(semantics_figures(subject, found), _SEMANTICS, config.dpi)]
 
 
 _SEMANTICS = {
@@ -207,29 +213,12 @@ def _interventions(subject: Subject, config: ReportConfig) -> Scores:
 
 
 def _show_interventions(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
-    found = scores["interventions"]
-    head = ["", "edits", "intended value read", "anything else changed", "well-formed", "pixels changed outside"]
-
-    def row(name: str, counts: Mapping[str, Any]) -> list[Cell | str]:
-        shares = [estimate(counts[key]) for key in ("intended", "changed", "well_formed")]
-        return [name, number(counts["intended"]["n"]), *shares, estimate(counts["outside"])]
-
-    shown: list[Block] = [Table(head, [row(words, found["pooled"][kind]) for kind, words in _EDITS.items()])]
-    edited = {name: each for name, each in found["factors"].items() if each is not None}
-    if edited:
-        rows = [row(f"{name} (block {each['block'] + 1})", each["edit"]) for name, each in edited.items()]
-        shown.append(Table(head, rows, "One code edited, by the factor that it should change"))
-    caption = "One object of each scene (marked) is given another code of one block; all else is left as it was."
-    return [*shown, *_pictures(intervention_figures(subject), {"interventions": caption}, config.dpi)]
-
-
-_EDITS = {
-    "none": "no edit",
-    "edit": "one code, any of the value",
-    "nearest": "one code, the nearest of the value",
-    "random": "a code of a random other block",
-    "swap": "swapped with another object",
-}
+    caption = (
+        "One object of each scene (marked) is given another code of one block; all else is left as it was. Moves are "
+        "in per cent of the picture's width."
+    )
+    figures = intervention_figures(subject)
+    return [*edit_tables(scores["interventions"]), *_pictures(figures, {"interventions": caption}, config.dpi)]
 
 
 # --------------------------------------------------------------------------------------------------------- atlas
@@ -243,31 +232,36 @@ def _show_atlas(subject: Subject, scores: Scores, config: ReportConfig) -> list[
     """A gallery of each block; what is kept in the scores loses its pictures here."""
     atlas: list[AtlasBlock] = scores["atlas"]
     scores["atlas"] = atlas_table(atlas)
-    head = ["", "says most about", "information", "codes in use", "perplexity"]
+    head = ["", "says most about", "share of its information", "codes in use", "of all codes", "perplexity"]
     rows = [
         [
             f"block {block.block + 1}",
             block.factor or "–",
             number(block.information[block.factor] if block.factor else None),
             f"{block.used:,}",
+            percent(block.used / subject.model.codebook_size),
             number(block.perplexity),
         ]
         for block in atlas
     ]
-    return [Table(head, rows), *(_gallery(block) for block in atlas)]
+    objects = atlas[0].objects
+    said = f"Counted over all {objects:,} objects that a slot holds"
+    if objects > report.OBJECTS:  # then fewer codes are in use there
+        said += f"; [the codebooks' table](#codes) looks at the first {report.OBJECTS:,} of them only"
+    return [Table(head, rows), f"{said}.", *(_gallery(block) for block in atlas)]
 
 
 def _gallery(block: AtlasBlock) -> Gallery:
     typical = [Small(_png(pixels), "a typical object, not edited") for pixels in block.typical]
-    rows: list[tuple[str, list[list[Small]]]] = [("two typical objects as they are", [typical])]
+    rows: list[tuple[str, list[list[Small]]]] = [("no code given", [[], typical])]
     for code in block.codes:
-        value = "" if code.value is None else f"{code.value}, {100 * (code.purity or 0):.0f} % pure, "
-        label = f"code {code.code}: {value}{100 * code.share:.1f} % of objects"
+        label = f"code {code.code}: {code_words(code)}"
         exemplars = [Small(_png(pixels), f"an object with code {code.code}") for pixels in code.exemplars]
         decoded = [Small(_png(pixels), f"a typical object given code {code.code}") for pixels in code.decoded]
         rows.append((label, [exemplars, decoded]))
     about = f", which says most about {block.factor}" if block.factor else ""
-    return Gallery(rows, f"The codes of block {block.block + 1}{about}", folded=True)
+    heads = (f"up to {EXEMPLARS} objects with the code", f"{len(block.typical)} typical objects given it, decoded")
+    return Gallery(rows, f"The codes of block {block.block + 1}{about}", folded=True, heads=heads)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
@@ -286,8 +280,11 @@ def _downstream(subject: Subject, config: ReportConfig) -> Scores:
 
 def _show_downstream(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
     figures = downstream_figures(subject, scores["downstream"])
-    caption = "Right answers on examples of the kind that the head was fitted to, and on values that it never met."
-    return [*_tables(subject, scores, config), *_pictures(figures, {"downstream": caption}, config.dpi)]
+    caption = (
+        "Right answers on examples of the kind that the head was fitted to, and on values that it never met; and the "
+        "probability that a head fitted to permuted answers gives to the right one."
+    )
+    return [*downstream_tables(scores["downstream"]), *_pictures(figures, {"downstream": caption}, config.dpi)]
 
 
 # --------------------------------------------------------------------------------------------------------- prior
@@ -299,14 +296,15 @@ def _prior(subject: Subject, config: ReportConfig) -> Scores:
 
 
 def _show_prior(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
-    shown = _tables(subject, scores, config)
+    shown = prior_tables(scores["prior"], scores["prior_details"])
     if scores["prior_details"] is None:
         return shown
     return [*shown, *_pictures(prior_details_figures(subject, scores["prior_details"]), _PRIOR, config.dpi)]
 
 
 _PRIOR = {
-    "reliability": "How often a code comes true that the prior gives a probability: on the diagonal it is calibrated.",
+    "reliability": "How often the likeliest code is the right one, by the probability that the prior gives to it: on "
+    "the diagonal it is calibrated. The larger a dot, the more codes it stands for.",
     "completions": "Scenes of which half of the objects are kept, and what the prior writes for the rest.",
 }
 
@@ -325,14 +323,13 @@ def _generation(subject: Subject, config: ReportConfig) -> Scores:
 
 
 def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    shown = generation_tables(scores)
     if scores["generation"] is None:
-        missing = (
-            f"Not judged: no attribute network knows scenes of {subject.test_ds.name}, so nothing is said of how many "
-            "are well-formed, how new they are and what they show."
+        shown.insert(
+            0,
+            f"Not judged: no attribute network reads scenes of {subject.test_ds.name}, so nothing is said of how many "
+            "are well-formed, how new they are and what they show.",
         )
-        shown = [missing, *_tables(subject, _without_judge(scores), config)]
-    else:
-        shown = _tables(subject, scores | {"samples": _without_p(scores["samples"])}, config)
     _, images = subject.scenes_drawn(min(SAMPLES_SHOWN, config.num_generated), config.temperature, config.top_k)
     source = "random codes, for there is no prior" if subject.model.prior is None else "the prior"
     title = f"Scenes drawn from {source}, temperature {config.temperature:g}"
@@ -342,33 +339,21 @@ def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> 
     return [*shown, *_pictures(sample_figures(subject, scores["samples"], top_k=config.top_k), _SAMPLES, config.dpi)]
 
 
-def _without_p(samples: Mapping[str, Any]) -> Mapping[str, Any]:
-    """All but the p-value of counts against those that the data say, which is of the judge as much as of the model; it
-    stays in the JSON file."""
-    if samples["distributions"] is None:
-        return samples
-    count = {name: value for name, value in samples["distributions"]["count"].items() if name != "p"}
-    return {**samples, "distributions": {**samples["distributions"], "count": count}}
-
-
-def _without_judge(scores: Scores) -> Scores:
-    """What is shown of scenes that nobody judges: what was measured, without rows and columns of dashes."""
-    samples, temperatures = scores["samples"], scores["temperatures"]
-    measured = {name: value for name, value in samples.items() if value is not None} if samples["n"] else None
-    rows = [{name: value for name, value in row.items() if value is not None} for row in temperatures or ()]
-    return {"generation": None, "samples": measured, "temperatures": rows or None}
-
-
 _SAMPLES = {
-    "distributions": "How often each value occurs in the data and in drawn scenes.",
+    "distributions": "How often each value occurs in the train scenes and in drawn ones. Apart: half the sum of the "
+    "differences, 0 is the same and 1 nothing in common; in brackets that of as many test scenes.",
     "temperatures": "The same noise at several temperatures: below 1 likelier and more alike, above 1 more varied.",
 }
 
 
 def _judge(subject: Subject, config: ReportConfig) -> Scores:
     if subject.network_report is None:
-        subject.notes.append(f"judge: no attribute network knows scenes of {subject.test_ds.name}")
+        subject.notes.append(f"judge: no attribute network reads scenes of {subject.test_ds.name}")
     return {"attribute_network": subject.network_report}
+
+
+def _show_judge(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
+    return judge_tables(scores["attribute_network"])
 
 
 SECTIONS = (
@@ -389,14 +374,15 @@ SECTIONS = (
         "same partition, 0 is chance. mIoU is the overlap of each object with the slot matched to it, background "
         "included, so a slot that also paints some background loses here only.",
         _segmentation,
+        _show_segmentation,
     ),
     Section(
         "codes",
         "What the codes mean",
         "Of every object that a slot holds. Readout: how well a small network, fitted on train scenes, reads a factor "
-        "from the slot's code vectors (accuracy beside that of always guessing the most frequent class, or R²). "
+        "from the slot's code vectors: the share of objects that it reads rightly, or R² for numbers. "
         "Blocks: how much of a factor's information the index of one code alone tells, 0 is chance and 1 everything. "
-        "Codebooks: how many of the codes are used.",
+        "Codebooks: how many of the codes are used, and how evenly.",
         _codes,
         _show_codes,
     ),
@@ -415,7 +401,10 @@ SECTIONS = (
         "Edits",
         "One code of one object is changed to one that stands for another value; the scene is decoded and "
         "[the judge](#judge) reads it again. How often is the intended value read, and how often did anything else "
-        "change? No edit shows what reading errors alone make; a random block shows what any change makes.",
+        "change? Edits are compared with the same scene decoded without one, so reading errors that both have do not "
+        "count; how large those are, the first table says, which compares the scene without an edit with the truth. "
+        "Never compare the two tables. A random block shows what any change makes. The judge reads colour, shape, x "
+        "and y; size it does not.",
         _interventions,
         _show_interventions,
         judged=True,
@@ -423,9 +412,9 @@ SECTIONS = (
     Section(
         "atlas",
         "Atlas of the codes",
-        "What the codes in use look like. In each row, left: objects of the scored split with this code; right: two "
-        "typical objects that were given it, decoded. Where a block stands for a place, whole scenes are shown, all "
-        "but the object dimmed.",
+        "What the codes in use look like: objects of the scored split with each code, and two typical objects that "
+        "were given it, decoded. Pure: the share of the objects with a code that have its most frequent value. "
+        "Where a block stands for a place, whole scenes are shown, all but the object dimmed.",
         _atlas,
         _show_atlas,
     ),
@@ -434,7 +423,7 @@ SECTIONS = (
         "Tasks downstream",
         "Whether a small head learns a task of the paper from these representations as they are: which object is the "
         "odd one out (2D Sprites), or whether two objects share a property (CLEVR-like scenes); on values that it was "
-        "fitted to, and on values that it never met. The head of permuted answers must be at chance.",
+        "fitted to, and on values that it never met. The control must be at chance.",
         _downstream,
         _show_downstream,
     ),
@@ -463,9 +452,10 @@ SECTIONS = (
         "judge",
         "The judge and its errors",
         "The attribute network that judges generated scenes learned from true scenes only, whole and spoilt. "
-        "false reject: true scenes that it takes for malformed; false accept: spoilt scenes that it takes for "
-        "well-formed. [The share of well-formed scenes](#generation) is to be read beside these.",
+        "It errs where it takes true scenes for malformed, or spoilt ones for well-formed. "
+        "[The share of well-formed scenes](#generation) is to be read beside these.",
         _judge,
+        _show_judge,
         judged=True,
     ),
 )

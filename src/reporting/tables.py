@@ -26,7 +26,6 @@ LABELS = {
     "mbo": "mBO",
     "matched": "objects that a slot holds",
     "r2": "R²",
-    "n_fit": "objects to fit",
     "value": "information",
     "share_used": "codes used",
     "share_used_min": "codes used, least of all blocks",
@@ -47,6 +46,15 @@ LABELS = {
     "steps": "training, steps",
 }
 PER_CENT = {"accuracy", "chance", "share_used", "share_used_min", "clean", "permuted"}  # shares without an interval
+BOUNDED = {
+    "fg_ari",
+    "ari",
+    "miou",
+    "mbo",
+    "ssim",
+    "in",
+    "out",
+}  # means that could be anywhere between 0 and 1, and 1 is best
 BLOCK_LISTS = {"share_used", "perplexity"}  # lists with one number a block
 LONGEST_LIST = 32
 WIDEST = 9  # columns of a table whose rows are dictionaries
@@ -89,8 +97,9 @@ def is_estimate(value: Any) -> bool:
     )
 
 
-def estimate(value: Mapping[str, Any]) -> Cell:
-    """A share or a mean, its 95 % interval (or standard deviation) in smaller print."""
+def estimate(value: Mapping[str, Any], key: str = "") -> Cell:
+    """A share or a mean, its 95 % interval (or standard deviation) in smaller print; shares, and means whose `key` is
+    one of BOUNDED, with their place between 0 and 1."""
     if "share" in value:
         share, low, high = value["share"], value.get("low"), value.get("high")
         if share is None:
@@ -102,12 +111,33 @@ def estimate(value: Mapping[str, Any]) -> Cell:
     if mean is None:
         return Cell("–")
     if low is not None and high is not None:
-        track = (mean, low, high) if 0 <= low <= high <= 1 else None
+        track = (mean, low, high) if key in BOUNDED and 0 <= low <= high <= 1 else None
+        if low == high:
+            return Cell(number(mean), f"{number(low)}–{number(high)}", track)
         digits = _digits_of(high - low, mean)
         return Cell(f"{mean:.{digits}f}", f"{low:.{digits}f}–{high:.{digits}f}", track)
     if value.get("std") is not None:
         return Cell(f"{number(mean)} ± {number(value['std'])}")
     return Cell(number(mean))
+
+
+def per_cent(value: Mapping[str, Any] | None) -> Cell:
+    """A share, or a mean of shares, in per cent, with its interval where it has one."""
+    if value is None:
+        return Cell("–")
+    return estimate(value if "share" in value else {**value, "share": value["mean"]})
+
+
+def percent(value: float | None) -> str:
+    """A plain share in per cent."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def out_of(value: Mapping[str, Any] | None) -> str:
+    """How many a share or a mean is of: "829 of 1,000", "1,000"."""
+    if value is None or value.get("n") is None:
+        return ""
+    return f"{value['count']:,} of {value['n']:,}" if value.get("count") is not None else f"{value['n']:,}"
 
 
 def tables_of(scores: Any, title: str = "") -> list[Table]:
@@ -131,6 +161,11 @@ def tables_of(scores: Any, title: str = "") -> list[Table]:
     for key, value in inner:
         found += tables_of(value, " · ".join(filter(None, (title, label(key)))))
     return found
+
+
+def without(scores: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """All entries but those of these names, and those that are None: a note says why they are."""
+    return {name: value for name, value in scores.items() if name not in names and value is not None}
 
 
 def leaves(scores: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -178,7 +213,9 @@ def _unfolded(scores: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _plain_table(numbers: Sequence[tuple[str, Any]], title: str) -> Table:
-    rows = [(label(key), _cell(value, key), _of(value)) for key, value in numbers]
+    rows = [
+        (label(key), _cell(value, key), out_of(value) if isinstance(value, Mapping) else "") for key, value in numbers
+    ]
     if any(of for _, _, of in rows):
         return Table(("", "value", "of"), rows, title)
     return Table(("", ""), [row[:2] for row in rows], title)
@@ -225,7 +262,7 @@ def _dicts(value: Any) -> bool:
 
 def _cell(value: Any, key: str) -> Cell | str:
     if is_estimate(value):
-        return estimate(value)
+        return estimate(value, key)
     if not _is_deeper(value):
         return number(value, key)
     if isinstance(value, (list, tuple)) and len(value) <= LONGEST_LIST and not any(map(_is_deeper, value)):
@@ -233,15 +270,6 @@ def _cell(value: Any, key: str) -> Cell | str:
     return "…"  # in the JSON file only
 
 
-def _of(value: Any) -> str:
-    """How many a share or a mean is of."""
-    if not isinstance(value, Mapping) or value.get("n") is None:
-        return ""
-    return f"{value['count']:,} of {value['n']:,}" if value.get("count") is not None else f"{value['n']:,}"
-
-
 def _digits_of(width: float, value: float) -> int:
-    """So many that the interval has two significant digits, three at most behind a number's own."""
-    if width <= 0:
-        return 3 if value == 0 else min(6, max(3, 2 - math.floor(math.log10(abs(value)))))
+    """So many that the interval, which is wider than 0, has two significant digits."""
     return min(6, max(0, 1 - math.floor(math.log10(width)))) if abs(value) < 1000 else 0

@@ -14,7 +14,8 @@ from .visualization import FONT_SIZE, STYLE, chart, picture_grid, unit_pixels
 
 @style.context(STYLE)
 def slot_sheet(picture: Tensor, parts: Tensor, title: str = "What each slot holds", *, dpi: int = 150) -> Figure:
-    """A picture (C, H, W) and under it each of its N slots' parts (N, C, H, W) with its number, from 0; in [0, 1]."""
+    """A picture (C, H, W) and under it each of its N slots' parts (N, C, H, W) with its number, from 0 as `keep` takes
+    it; in [0, 1]."""
     rows = unit_pixels("parts", parts)
     labels = ["picture", *(f"slot {n}" for n in range(len(rows)))]
     pictures = [unit_pixels("picture", picture[None]), *(row[None] for row in rows)]
@@ -62,8 +63,10 @@ def reliability(
         panel.plot([0, 1], [0, 1], color="#c4501b", linewidth=1, linestyle="--", label="as it says")
         predicted, right = ([one[key] for one in used] for key in ("predicted", "right"))
         panel.plot(predicted, right, color="#2f6f9f", linewidth=1)
-        panel.scatter(predicted, right, s=[4 + 200 * one["n"] / total for one in used], color="#2f6f9f", alpha=0.7)
-        panel.set_title(f"block {number + 1}\nerror {block['ece']:.3f}", loc="left")
+        sizes = [4 + 200 * one["n"] / total for one in used]
+        panel.scatter(predicted, right, s=sizes, color="#2f6f9f", alpha=0.7, clip_on=False, zorder=3)
+        panel.set_title(f"block {number + 1}\ncalibration error (ECE) {block['ece']:.3f}", loc="left")
+        panel.tick_params(labelbottom=True, labelleft=True)
         panel.set_xlim(0, 1)
         panel.set_ylim(0, 1)
     panels.flat[0].legend(loc="upper left", frameon=False, fontsize=FONT_SIZE - 1)

@@ -40,6 +40,12 @@ MARGIN = 0.15  # inches around a figure
 SEGMENT_OPACITY = 0.7  # of the slot colours over the grey image
 MARK = "#ff8c1a"  # of boxes around objects; no object of the toys has it
 
+AXES = {  # of what is counted
+    "count": "objects in a scene",
+    "x": "quarter, from the left",
+    "y": "quarter, from the top",
+}
+
 Box = tuple[float, float, float]  # x, y and half the width of a square, fractions of the image, y down
 
 # The user's own matplotlib style (a dark notebook, say) must not decide whether the text can be read.
@@ -256,8 +262,8 @@ def codebook_use(counts: Tensor | np.ndarray, *, title: str = "How often each co
     for block, panel in enumerate(panels.flat):
         if block >= blocks:
             panel.set_axis_off()
-            panels.flat[block - columns].tick_params(labelbottom=True)  # now the lowest of its column
             continue
+        panel.tick_params(labelbottom=True, labelleft=True)
         total = table[block].sum()
         name = f"block {block + 1}"
         if total == 0:
@@ -337,7 +343,8 @@ def distribution_bars(
 
     Args:
         values: property → ``names`` of its values, ``data`` and ``drawn``, the share of each in [0, 1], and
-            ``distance``, the total variation distance of the two.
+            ``distance``, the total variation distance of the two; and, if known, ``true``, that of true
+            scenes, and ``n``, of how many drawn scenes (``count``) or objects the shares are.
         dpi: figure pixels an inch; ``save_figure`` keeps it.
 
     Raises:
@@ -348,13 +355,17 @@ def distribution_bars(
     longest = max(len(of_property["names"]) for of_property in values.values())
     columns = min(3, len(values))
     rows = math.ceil(len(values) / columns)
-    figure = chart((0.28 * longest + 1.0) * columns, 2.3 * rows + 0.6, title, dpi)
+    width = max(0.28 * longest + 1.0, 3.0)
+    figure = chart(width * columns, 2.6 * rows + 0.6, title, dpi)
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel in panels.flat[len(values) :]:
         panel.set_axis_off()
     for panel, (name, of_property) in zip(panels.flat, values.items(), strict=False):
         places = np.arange(len(of_property["names"]))
-        panel.set_title(f"{name}: {of_property['distance']:.3f} apart", loc="left")
+        floor = "" if of_property.get("true") is None else f"\n(true scenes {of_property['true']:.3f})"
+        panel.set_title(f"{name}: {of_property['distance']:.3f} apart{floor}", loc="left")
+        of = f"{of_property['n']:,} {'scenes' if name == 'count' else 'objects'}" if of_property.get("n") else ""
+        panel.set_xlabel(" · ".join(filter(None, (AXES.get(name, ""), of))))
         for shift, key, colour in ((-0.2, "data", "#8a8f98"), (0.2, "drawn", "#2f6f9f")):
             if len(of_property[key]) != len(places):
                 raise ValueError(f"{name} had {len(of_property[key])} shares in {key} but expected {len(places)}")
@@ -415,17 +426,20 @@ def variant_comparison(
 
 @style.context(STYLE)
 def share_bars(
-    shares: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    shares: Mapping[str, Mapping[str, tuple[float, float, float] | None]],
     chance: float | None = None,
     *,
     title: str = "",
+    label: str = "share",
     dpi: int = 150,
 ) -> Figure:
     """Bars from 0 to 1 with their intervals, side by side for each group, and the value written on each.
 
     Args:
-        shares: group → name of a bar → value, low end and high end of its interval. All groups have the same bars.
+        shares: group → name of a bar → value, low end and high end of its interval, or None, which leaves its place
+            empty. All groups have the same bars.
         chance: a dashed line here.
+        label: what the shares are.
 
     Raises:
         ValueError: no groups, or groups with different bars.
@@ -436,11 +450,12 @@ def share_bars(
     bars, colours = names[0], colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]
     width = 0.8 / len(bars)
     inches = 0.55 * len(bars) * len(shares) + 0.3 * len(shares) + 2.2
-    figure = chart(max(inches, 3.5), 2.8, title, dpi)
+    figure = chart(max(inches, 5.0), 3.2, title, dpi)
     axes = figure.add_subplot()
     for number, bar in enumerate(bars):
-        triples = np.array([group[bar] for group in shares.values()], dtype=float)
-        at = np.arange(len(shares)) + (number - (len(bars) - 1) / 2) * width
+        known = [place for place, group in enumerate(shares.values()) if group[bar] is not None]
+        triples = np.array([group[bar] for group in shares.values() if group[bar] is not None], dtype=float)
+        at = np.array(known) + (number - (len(bars) - 1) / 2) * width
         value, low, high = triples.T
         reach = np.stack([value - low, high - value]).clip(min=0)
         axes.bar(at, value, 0.9 * width, yerr=reach, capsize=3, color=colours[number], label=bar)
@@ -450,7 +465,8 @@ def share_bars(
         axes.axhline(chance, color=INK, linewidth=1, linestyle="--", label="chance")
     axes.set_ylim(0, 1.1)
     axes.set_xticks(range(len(shares)), list(shares))
-    figure.legend(loc="outside right upper", frameon=False)
+    axes.set_ylabel(label)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT_SIZE - 1)
     return figure
 
 
@@ -578,7 +594,7 @@ def _wrap(text: str, width: float, size: float) -> str:
 
 
 def _slot_names(num_slots: int) -> list[str]:
-    return [f"slot {slot}" for slot in range(num_slots)]
+    return [f"slot {slot + 1}" for slot in range(num_slots)]
 
 
 # -------------------------------------------------------------------------------------------------- checks

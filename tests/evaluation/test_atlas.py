@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from src.evaluation.atlas import EXEMPLARS, SCENES, _chosen, atlas_figure, atlas_table, codebook_atlas
+from src.evaluation.atlas import (
+    EXEMPLARS,
+    SCENES,
+    AtlasCode,
+    _chosen,
+    _tied,
+    atlas_figure,
+    atlas_table,
+    code_words,
+    codebook_atlas,
+)
 from src.models.svq_model import SVQ
 from tests.evaluation.factor_model import COLOUR, SHAPE, X, Y, subject_of
 
@@ -42,6 +52,22 @@ def test_codes_that_are_factors_are_pure_and_look_like_it(subject) -> None:
     again = codebook_atlas(subject)
     assert again is not None and np.array_equal(again[0].codes[0].exemplars, colours.codes[0].exemplars)
     assert atlas_figure(atlas[X]).get_figwidth() > 4
+
+
+def test_ties_and_single_uses_are_called_so() -> None:
+    assert _tied(np.array([2, 0, 2, 0, 1]), ("red", "green", "blue")) == ("red", "blue")
+    assert _tied(np.array([2, 2, 0]), ("red", "green", "blue")) == ()
+    said = [
+        code_words(AtlasCode(7, uses, 0.02, "red", purity, [], [], tied))
+        for uses, purity, tied in ((10, 0.9, ()), (10, 0.5, ("red", "blue")), (1, 1.0, ()), (9, 1 / 3, tuple("abc")))
+    ]
+    assert said == [
+        "red, 90 % pure, 2.0 % of objects",
+        "red or blue, half each, 2.0 % of objects",
+        "one object only, red",
+        "a or b or c, equally often, 2.0 % of objects",
+    ]
+    assert code_words(AtlasCode(7, 3, 0.02, None, None, [], [])) == "2.0 % of objects"
 
 
 def test_every_value_is_shown_before_a_second_code_of_one() -> None:

@@ -138,6 +138,14 @@ def test_a_section_without_a_number_says_why(tmp_path: Path) -> None:
     assert "Not measured. codes: too few matched objects" in page
 
 
+def test_a_reason_stands_in_its_section_and_only_there(tmp_path: Path) -> None:
+    path = trained(tmp_path / "model.pth")
+    found, page = report(tmp_path, f"checkpoint={path}", "sections=[segmentation,codes]")
+    (note,) = [note for note in found["notes"] if "matched objects to test" in note]
+    assert page.count(note) == 1
+    assert page.index('<section id="codes">') < page.index(note) and 'id="notes"' not in page
+
+
 def test_a_model_without_a_prior_is_told_and_the_rest_is_there(tmp_path: Path) -> None:
     path = trained(tmp_path / "model.pth", prior=False)
     found, page = report(tmp_path, f"checkpoint={path}", "sections=[segmentation,prior]")
@@ -166,9 +174,11 @@ def test_data_without_ground_truth(tmp_path: Path) -> None:
     # nobody judges scenes, and yet they are drawn, shown and paid for
     assert {"samples.png", "temperatures.png"} <= {file.name for file in (tmp_path / "out").glob("*.png")}
     assert all(row["bits_per_code"] > 0 and row["accuracy"] is None for row in found["scores"]["temperatures"])
-    assert found["scores"]["samples"]["accuracy"] is None and "bits per code" in page
-    assert "Not judged: no attribute network knows scenes of folder" in page and "Not measured. judge: no attr" in page
+    assert found["scores"]["samples"]["accuracy"] is None and "bits a code" in page
+    for said in ("Not judged: no attribute network reads", "Not measured. judge: no attribute network reads"):
+        assert f"{said} scenes of folder" in page
     assert any(note.startswith("generation: no attribute network judges") for note in found["notes"])
+    assert "a folder of pictures" in page and "background black" not in page  # what no such picture has
     # moved elsewhere
     shutil.move(photos, tmp_path / "moved")
     with pytest.raises(ConfigError, match=r"photos.*data\.path=<folder> says where its pictures are now"):

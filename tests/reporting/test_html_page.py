@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from src.reporting.document import Cell, Document, Gallery, Part, Picture, Small, Table
+from src.reporting.document import Cell, Document, Gallery, Part, Picture, Remarks, Small, Table
 from src.reporting.html_page import as_html
 from src.reporting.markdown import as_markdown
 
@@ -119,10 +119,48 @@ def test_small_pictures_are_enlarged_by_whole_numbers() -> None:
     assert [(image["width"], image["height"]) for image in crops] == 2 * [("64", "32"), ("64", "64")]
 
 
-def test_a_column_with_intervals_has_one_head_over_all_its_parts() -> None:
+def test_the_head_of_a_number_stands_over_it_and_its_interval_has_one_of_its_own() -> None:
     page = Page(as_html(whole_document()))
-    heads = [head.get("colspan") for head in page.every("th") if head.get("scope") == "col"][:3]
-    assert heads == [None, "3", None]
+    heads = [head for head in page.every("th") if head.get("scope") == "col"]
+    assert [head.get("class") for head in heads[:5]] == [None, None, "small", "line", None]
+    assert not any("colspan" in head for head in heads)  # a column that a narrow screen hides would shift the others
+    assert "95 % interval" in page.text and "0 to 1" in page.text
+
+
+def test_of_several_columns_with_intervals_each_stands_below_its_number() -> None:
+    table = Table(("", "in", "out"), [["a", *[Cell("50.0 %", "40.0–60.0", (0.5, 0.4, 0.6))] * 2]])
+    text = as_html(Document("title", "", [table], []))
+    assert text.count("50.0 %<small>40.0–60.0</small>") == 2 and "<svg" not in text
+
+
+def test_dots_at_both_ends_are_whole() -> None:
+    table = Table(("", "share"), [["all", Cell("100.0 %", "99.0–100.0", (1.0, 0.99, 1.0))]])
+    (track,) = Page(as_html(Document("title", "", [table], []))).every("svg")
+    left, _, width, _ = map(float, str(track["viewbox"]).split())
+    assert left <= -2.5 and left + width >= 96 + 2.5  # the dot's radius
+
+
+def test_short_and_long_words_of_a_column_are_aligned_alike() -> None:
+    made = Table(("", ""), [["scored", "the test split, seed 0, batches of 64"], ["time", "2 minutes"]])
+    cells = Page(as_html(Document("title", "", [], [], made=made))).every("td")
+    assert [cell.get("class") for cell in cells] == ["words", "words"]
+
+
+def test_groups_of_pictures_stand_under_each_other_below_their_heads() -> None:
+    small = Small(picture_file(), "an object")
+    rows = [("many", [[small] * 4, [small]]), ("few", [[small], [small]]), ("none", [[], [small]])]
+    page = assert_self_contained(as_html(Document("", "", [Gallery(rows, "codes", heads=("with it", "given it"))], [])))
+    widths = [span["style"] for span in page.every("span")]
+    assert widths == 3 * ["width: 272px", "width: 68px"] == 3 * [head["style"] for head in page.every("i")]
+    assert "with itgiven it" in page.text
+
+
+def test_remarks_are_small_print_and_many_are_folded() -> None:
+    for count, folded in ((4, 0), (5, 1)):
+        part = Part("first", "First", "", [Remarks([f"reason {n}" for n in range(count)])])
+        page = assert_self_contained(as_html(Document("title", "", [], [part])))
+        assert len(page.every("details")) == 1 + folded and f"reason {count - 1}" in page.text
+        assert "- reason 1\n" in as_markdown(Document("title", "", [], [part]))
 
 
 def test_dark_mode_and_small_screens_are_thought_of() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from src.reporting.document import Cell
-from src.reporting.tables import estimate, leaves, number, tables_of
+from src.reporting.tables import estimate, leaves, number, out_of, per_cent, percent, tables_of
 
 SHARE = {"share": 0.829, "count": 829, "n": 1000, "low": 0.8044, "high": 0.8511}
 
@@ -34,6 +34,21 @@ def test_estimates_keep_their_interval() -> None:
     assert estimate({"mean": 4e-5, "low": 4e-5, "high": 4e-5, "n": 2}).text == "0.000040"
     assert estimate({"mean": 0.0, "low": 0.0, "high": 0.0, "n": 2}).text == "0.000"
     assert estimate({"mean": 2.0, "std": 0.5}) == Cell("2.00 ± 0.500")
+
+
+def test_only_what_lies_between_0_and_1_has_a_place_there() -> None:
+    error = {"mean": 0.0012, "low": 0.001, "high": 0.0014, "n": 50}
+    assert estimate(error, "mse").track is None and estimate(error, "fg_ari").track == (0.0012, 0.001, 0.0014)
+
+
+def test_an_interval_without_width_hides_no_number() -> None:
+    assert estimate({"mean": 0.00004, "low": 0.00004, "high": 0.00004, "n": 1}).text == "4.00e-05"
+
+
+def test_means_of_shares_are_in_per_cent() -> None:
+    assert str(per_cent({"mean": 0.387, "low": 0.373, "high": 0.402, "n": 2000})) == "38.7 % (37.3–40.2)"
+    assert per_cent(None) == Cell("–") and percent(None) == "–" and percent(0.25) == "25.0 %"
+    assert out_of(SHARE) == "829 of 1,000" and out_of({"mean": 0.5, "n": 2000}) == "2,000" and out_of(None) == ""
 
 
 def test_scores_of_one_kind_are_rows_of_one_table() -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from src.utils.completion_figures import reliability
 from src.utils.visualization import (
     block_factor_matrix,
     codebook_use,
@@ -108,7 +109,7 @@ def test_reconstruction_grid_of_a_model_without_slots():
 @pytest.mark.parametrize(("slots", "batch"), [(1, 8), (1, 1), (8, 2)])
 def test_reconstruction_grid_labels_every_row_and_cuts_nothing(slots, batch):
     figure = reconstruction_grid(*scene_tensors(batch=batch, slots=slots))
-    names = ["input", "reconstruction", "segmentation", *(f"slot {n}" for n in range(slots))]
+    names = ["input", "reconstruction", "segmentation", *(f"slot {n + 1}" for n in range(slots))]
     assert [text for text in texts(figure) if text in names] == names
     assert len(figure.images) == (3 + slots) * batch
     assert_nothing_cut(figure)
@@ -126,7 +127,8 @@ def test_mask_grid_shows_masks_as_grey_levels(tmp_path):
     pixels = read_pixels(save_figure(figure, tmp_path / "masks.png"))
     for slot in range(3):
         np.testing.assert_array_equal(shown(figure, pixels, (2 + slot) * 2, 16), as_bytes(masks[0, slot]))
-    assert "slot 2" in texts(figure) and "slot 3" not in texts(figure)
+    named = [text for text in texts(figure) if text.startswith("slot ")]
+    assert named == ["slot 1", "slot 2", "slot 3"]  # from 1, as blocks are
     assert_nothing_cut(figure)
 
 
@@ -353,6 +355,47 @@ def test_distribution_bars_show_both_shares_of_each_value():
         distribution_bars({"count": counts | {"drawn": [1.0]}})
     with pytest.raises(ValueError, match="no properties"):
         distribution_bars({})
+
+
+def test_distributions_say_where_places_are_and_how_far_true_scenes_are_apart():
+    places = {"names": ["1", "2"], "data": [0.5, 0.5], "drawn": [1.0, 0.0], "distance": 0.5, "true": 0.04}
+    figure = distribution_bars({"x": places, "y": places})
+    assert {"x: 0.500 apart\n(true scenes 0.040)", "quarter, from the top"} <= set(texts(figure))
+    figure = distribution_bars(
+        {"count": {**places, "n": 1000}, "y": {**places, "n": 12345}, "shape": {**places, "n": 9}}
+    )
+    assert {"objects in a scene · 1,000 scenes", "quarter, from the top · 12,345 objects", "9 objects"} <= set(
+        texts(figure)
+    )
+    assert_nothing_cut(figure)
+
+
+def test_every_panel_has_numbers_on_its_ticks_and_no_dot_is_cut():
+    bins = [{"predicted": 0.02, "right": 0.0, "n": 5}, {"predicted": 0.98, "right": 1.0, "n": 50}]
+    for figure in (reliability([{"bins": bins, "ece": 0.1}] * 5), codebook_use(torch.ones(5, 8))):
+        FigureCanvasAgg(figure).draw()
+        for panel in [axes for axes in figure.axes if axes.axison]:
+            for axis in (panel.xaxis, panel.yaxis):
+                assert any(tick.label1.get_visible() and tick.label1.get_text() for tick in axis.get_major_ticks())
+            assert not any(dots.get_clip_on() for dots in panel.collections)
+        assert_nothing_cut(figure)
+
+
+def test_a_bar_that_is_not_there_leaves_its_place_and_nothing_overlaps() -> None:
+    shares = {
+        "codes": {"as fitted": (0.9, 0.8, 1.0), "control": (0.5, 0.4, 0.6)},
+        "probes": {"as fitted": (0.7, 0.6, 0.8), "control": None},
+    }
+    figure = share_bars(
+        shares, 0.5, title="A title that is longer than the figure is wide, " * 3, label="right answers"
+    )
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    assert len(axes.patches) == 3 and axes.get_ylabel() == "right answers"
+    title, legend = figure._suptitle, figure.legends[0]  # pyright: ignore[reportAttributeAccessIssue]
+    assert not title.get_window_extent().overlaps(legend.get_window_extent())
+    assert_nothing_cut(figure)
 
 
 def test_shares_stand_beside_each_other_with_their_values() -> None:
