@@ -446,14 +446,14 @@ def check_batches(training: TrainingConfig, num_train: int, there_are: str, more
     raise ConfigError(f"{named} exceed{'s' if len(large) == 1 else ''} {there_are}; {lower}{more}")
 
 
-def check_source(data: DataConfig) -> None:
-    """Scenes that are drawn need a number of them, those in files a path."""
+def check_source(data: DataConfig, key: str = "data") -> None:
+    """Scenes that are drawn need a number of them, those in files a path; `key` is the setting that chooses them."""
     if data.name in FILES:
         if data.path is None:
             raise ConfigError(f"data.path is missing; say where the pictures of {data.name} are, as data.path=<folder>")
         return
     if data.path is not None:
-        raise ConfigError(f"data.path={data.path} does not go with {data.name}, which is drawn; choose data=folder")
+        raise ConfigError(f"data.path={data.path} does not go with {data.name}, which is drawn; choose {key}=folder")
     for split in ("train", "val", "test"):
         if getattr(data, f"num_{split}") is None:
             raise ConfigError(f"data.num_{split}=null means all there is, but {data.name} has no end; give a number")

@@ -113,6 +113,19 @@ def attribute_network(
     return network, report
 
 
+def is_kept(dataset: ToyDataset, cache_dir: str | Path | None = None) -> bool:
+    """Whether `attribute_network` of the same arguments has a file to open, and nothing to train."""
+    wanted = network_definition(dataset)
+    folders = [SHIPPED] if cache_dir is None else [SHIPPED, Path(cache_dir)]
+    return any(_load(folder / file_name(wanted), wanted) is not None for folder in folders)
+
+
+def usual_minutes() -> float:
+    """How long the networks that come along took to train, their median."""
+    kept = (load_kept(path, FILE_FORMAT) for path in sorted(SHIPPED.glob("*.pth")))
+    return float(np.median([each["report"]["seconds"] for each in kept if each is not None] or [np.nan])) / 60
+
+
 def train(
     network: AttributeNetwork,
     dataset: ToyDataset,

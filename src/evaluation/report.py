@@ -109,7 +109,7 @@ def prior_scores(subject: Subject) -> dict[str, Any] | None:
     """Bits a code of the test scenes; None without a prior."""
     model = subject.model
     if model.prior is None:
-        reason = "has none (init_prior was not called); scenes are those of random codes"
+        reason = "has none (it was trained without one); scenes are those of random codes"
         subject.notes.append(f"prior: the model {reason if model.has_codes else 'has no codes to learn one of'}")
         return None
     with subject.timed("prior"):

@@ -28,7 +28,7 @@ from .vector_quantizer import SemanticVectorQuantizer
 LONGEST = 300  # characters of a reason: PyTorch lists every tensor that does not fit
 _FEW_LAYERS, _SMALL_SIZE, _FEW_NUMBERS = 64, 2**16, 2**24  # what a checkpoint may ask for, whatever its weights are
 _PRIOR = "prior."
-_ORIGIN = ("config", "step", "metrics")
+_ORIGIN = ("config", "step", "metrics", "commit")
 Model = TypeVar("Model", bound="CodeModel")
 
 
@@ -377,6 +377,7 @@ class CodeModel(nn.Module, ABC):
             "config": without_places(self.origin.get("config") or {} if config is None else config),
             "step": self.origin.get("step", 0),
             "metrics": dict(self.origin.get("metrics") or {} if metrics is None else metrics),
+            "commit": self.origin.get("commit"),
         }
         card = model_card(folder.absolute().name, type(self), content, source, compact)
         content["model_state_dict"] = self.state_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..models.code_model import CodeModel
 from ..training.build import make_split
 from ..training.checkpoint import BEST, LAST
 from ..utils.checkpoint_io import safe_load
-from ..utils.pretrained import is_pretrained
+from ..utils.pretrained import is_pretrained, weights_file
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Checkpoint:
         label: short, unlike that of every other checkpoint of the report; the name of its folder, too.
         config: the settings it was trained with; of a converted checkpoint there are none of ours.
         data: the pictures to show it.
+        sha256: of its file or, of a folder, of the weights in it.
+        commit: of the code that wrote the file; None where it does not say.
     """
 
     path: Path
@@ -34,6 +37,18 @@ class Checkpoint:
     config: Mapping[str, Any]
     step: int
     data: DataConfig
+    sha256: str
+    commit: str | None
+
+    @property
+    def place(self) -> str:
+        """Where it is, as it was given; an absolute path as seen from here or, of what lies elsewhere, its last names
+        only, as reports are passed on."""
+        if not self.path.is_absolute():
+            return self.path.as_posix()
+        if self.path.is_relative_to(Path.cwd()):
+            return self.path.relative_to(Path.cwd()).as_posix()
+        return "/".join([*_folders(self.path), self.path.name])
 
     @property
     def seed(self) -> int | None:
@@ -48,6 +63,9 @@ def open_checkpoints(config: ReportConfig) -> list[Checkpoint]:
         ConfigError: one that is missing or cannot be used, or whose data is not known or not there.
     """
     paths = find(config.checkpoint)
+    for path in dict.fromkeys(path for path in paths if paths.count(path) > 1):
+        print(f"note: checkpoint names {path} more than once; it is looked at once")
+    paths = list(dict.fromkeys(paths))
     contents: list[dict[str, Any]] = []
     for path in paths:
         with as_config_error():
@@ -58,13 +76,17 @@ def open_checkpoints(config: ReportConfig) -> list[Checkpoint]:
             model = CodeModel.from_checkpoint(path)
         settings = content.get("config") or {}
         data = data_of(path, settings, model, config.data)
-        found.append(Checkpoint(path, label, model, settings, int(content.get("step", 0)), data))
+        digest = hashlib.sha256(weights_file(path).read_bytes()).hexdigest()
+        step, commit = int(content.get("step", 0)), content.get("commit")
+        commit = commit if isinstance(commit, str) else None
+        found.append(Checkpoint(path, label, model, settings, step, data, digest, commit))
         _check_data(found[-1], config)
     return found
 
 
 def find(given: Any) -> list[Path]:
     """The files that `checkpoint=...` names: a path, a folder, a pattern such as runs/seed_*/best_model.pth, or a list.
+    One that is named more than once is found as often.
 
     Of a folder: every best_model.pth in it, however deep, or else every .pth file. A folder that `save_pretrained`
     wrote is as good as a file, and so is the name of a shipped model.
@@ -92,14 +114,19 @@ def find(given: Any) -> list[Path]:
         else:
             files = [path]
         paths += files
-    return list(dict.fromkeys(paths))
+    return paths
 
 
 def labels(paths: Sequence[Path], contents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each checkpoint: that of its file or, where all are called alike, of the folders around it."""
+    """A name for each checkpoint: that of its file or, where all are called alike, of the folders around it, and its
+    seed where that tells runs of one name apart."""
+    configs = [content.get("config") or {} for content in contents]
+    names = [_label(path, config) for path, config in zip(paths, configs, strict=True)]
     found: list[str] = []
-    for path, content in zip(paths, contents, strict=True):
-        name = _label(path, content.get("config") or {})
+    for name, config in zip(names, configs, strict=True):
+        seeds = {each.get("seed") for other, each in zip(names, configs, strict=True) if other == name}
+        if len(seeds) > 1 and config.get("seed") is not None:
+            name = f"{name}_seed_{config['seed']}"
         number = 1
         while (numbered := name if number == 1 else f"{name}_{number}") in found:
             number += 1
@@ -110,12 +137,18 @@ def labels(paths: Sequence[Path], contents: Sequence[Mapping[str, Any]]) -> list
 def _label(path: Path, config: Mapping[str, Any]) -> str:
     if path.name not in (BEST, LAST):
         return _clean(path.stem)
-    folders = [name for name in path.absolute().parent.parts[-2:] if name not in ("/", "checkpoints")]
-    if folders and folders[-1].startswith("seed_"):
-        return _clean("_".join(folders))
-    if folders and path.absolute().parent.name != "checkpoints":
-        return _clean(folders[-1])
+    folders = _folders(path)
+    if folders and folders[-1] != "checkpoints":
+        return _clean("_".join(name for name in folders if name != "checkpoints"))
     return _clean(str(config.get("name", path.stem)))
+
+
+def _folders(path: Path) -> list[str]:
+    """Of a file that is called as many others are: its folder, and the one around it where that is of a seed."""
+    if path.name not in (BEST, LAST):
+        return []
+    own = path.absolute().parent
+    return [part.name for part in ((own.parent, own) if own.name.startswith("seed_") else (own,)) if part.name]
 
 
 def _clean(name: str) -> str:
@@ -152,7 +185,7 @@ def data_of(path: Path, trained: Mapping[str, Any], model: CodeModel, other: Rep
     settings["image_size"] = model.config.get("image_size", settings["image_size"])
     data = DataConfig(**settings)
     check(data, "data.")
-    check_source(data)
+    check_source(data, "data.name")
     return data
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from ..configs.errors import ConfigError
 from ..evaluation.comparison import HOW_TO_READ, Measure, compare, difference, mean_and_std
+from ..evaluation.paired import SEEDS_FOR_P
 from ..training.checkpoint import FREE, differences
 from ..utils import visualization
 from .checkpoints import Checkpoint
@@ -83,11 +84,12 @@ def group_names(results: Sequence[Results], groups: Sequence[Sequence[int]]) -> 
     return found
 
 
-def compare_reports(results: Sequence[Results]) -> tuple[dict[str, Any], Document]:
-    """Mean ± std of every number of each group, and its paired difference from the first group's.
+def compare_reports(results: Sequence[Results], pages: Sequence[str] | None = None) -> tuple[dict[str, Any], Document]:
+    """Mean ± std of every measurement of each group, and its paired difference from the first group's.
 
     Args:
         results: what each report.json holds, on the same data.
+        pages: where each report's page lies, seen from the comparison's: <folder>/report.html. None: there are none.
 
     Returns:
         for JSON: `groups`, with the runs of each; `headline` and `numbers`, for each measure the values of each group's
@@ -102,7 +104,7 @@ def compare_reports(results: Sequence[Results]) -> tuple[dict[str, Any], Documen
     headline = [measure for measure in HEADLINE if _known(runs, measure)]
     content: dict[str, Any] = {
         "groups": {
-            name: [{"name": run["name"], "seed": run["seed"], "commit": run["commit"]} for run in of_group.values()]
+            name: [{key: run.get(key) for key in _OF_RUN} for run in of_group.values()]
             for name, of_group in runs.items()
         },
         "split": results[0]["split"],
@@ -114,21 +116,30 @@ def compare_reports(results: Sequence[Results]) -> tuple[dict[str, Any], Documen
             if path[0] not in _NOT_COMPARED
         },
     }
-    return content, _document(content, headline, results)
+    return content, _document(content, headline, results, pages or [])
 
 
-def _document(content: Mapping[str, Any], headline: Sequence[Measure], results: Sequence[Results]) -> Document:
+_OF_RUN = ("name", "seed", "path", "sha256", "checkpoint_commit", "commit")
+
+
+def _document(
+    content: Mapping[str, Any], headline: Sequence[Measure], results: Sequence[Results], pages: Sequence[str]
+) -> Document:
     names = list(content["groups"])
     first, *others = names
     every = sum(map(len, content["groups"].values()))
-    parts = [Part("measures", "The main numbers, run by run", _HOW_RUNS, _figure(content, headline))]
+    runs = [*_figure(content, headline), *(_intervals(content, headline) if others else [])]
+    parts = [Part("measures", "The main numbers, run by run", _HOW_RUNS, runs)]
     if others:
-        parts.append(
-            Part("differences", f"Differences from {first}", f"{HOW_TO_READ}.", [_differences(content, headline)])
-        )
+        differences = [_differences(content, headline), *_about_pairs(content, headline)]
+        parts.append(Part("differences", f"Differences from {first}", f"{HOW_TO_READ}.", differences))
+    listed = zip(results, pages, strict=False)
+    links = ", ".join(f"[{result['name']}]({page})" for result, page in listed)
     parts += [
-        Part("everything", "All numbers", "Mean ± standard deviation of every number of the reports.", _all(content)),
-        Part("runs", "The runs", "", [_runs(content, results)]),
+        Part(
+            "everything", "All numbers", "Mean ± standard deviation of every measurement in the reports.", _all(content)
+        ),
+        Part("runs", "The runs", f"The reports: {links}." if links else "", [_runs(content, results)]),
     ]
     data = content["data"]
     return Document(
@@ -155,18 +166,79 @@ def _headline(content: Mapping[str, Any], measures: Sequence[Measure]) -> Table:
     rows = []
     for row in measures:
         own = found[row.label][names[0]]
-        interval = "–" if own["low"] is None else f"{row.shown(own['low'])}–{row.shown(own['high'])}"
         each = own["values"].values()
-        rows.append([row.label, *(row.shown(value) for value in each), mean_and_std(row, own), interval])
+        rows.append([row.label, *(row.shown(value) for value in each), mean_and_std(row, own), _interval(row, own)])
     return Table(["", *seeds, "mean ± std", "95 % interval of the mean"], rows)
 
 
 def _differences(content: Mapping[str, Any], measures: Sequence[Measure]) -> Table:
+    """A column for each group but the first; a cell says of how many pairs it is where a run lacks the number."""
     _, *others = content["groups"]
-    rows = [
-        [row.label, *(difference(row, content["headline"][row.label][name]) for name in others)] for row in measures
-    ]
-    return Table(["", *others], rows)
+    pairs = {name: _pairs(content, name) for name in others}
+    rows = []
+    for row in measures:
+        cells = []
+        for name in others:
+            found = content["headline"][row.label][name]
+            fewer = found["difference"] is not None and found["difference"]["n"] < pairs[name]
+            cells.append(difference(row, found) + (f" ({_of_pairs(found['difference']['n'])})" if fewer else ""))
+        rows.append([row.label, *cells])
+    return Table(["", *(f"{name}, {_of_pairs(count)}" for name, count in pairs.items())], rows)
+
+
+def _of_pairs(count: int) -> str:
+    return f"{count} pair{'' if count == 1 else 's'}"
+
+
+def _pairs(content: Mapping[str, Any], name: str) -> int:
+    """How many runs of a group have a run of the first group beside them."""
+    return len(set(_seeds(content, name)) & set(_seeds(content, next(iter(content["groups"])))))
+
+
+def _seeds(content: Mapping[str, Any], name: str) -> list[str]:
+    return [str(_seed(run, position)) for position, run in enumerate(content["groups"][name])]
+
+
+def _about_pairs(content: Mapping[str, Any], measures: Sequence[Measure]) -> list[Block]:
+    """Why a difference is missing, or says little."""
+    first, *others = content["groups"]
+    said: list[Block] = []
+    for name in others:
+        count = _pairs(content, name)
+        if count == 0:
+            own, other = (", ".join(_seeds(content, each)) for each in (name, first))
+            said.append(
+                f"{name} has no seed in common with {first} ({own} against {other}), so there are no pairs to take "
+                "differences of: train both with the same seeds."
+            )
+        elif count == 1:
+            said.append(
+                f"{name} makes one pair with {first}: how far its differences are chance cannot be told. That takes "
+                "several seeds of each; the reports' own intervals are over scenes, of the model that each is about."
+            )
+        elif any(content["headline"][row.label][name]["difference"] is None for row in measures):
+            said.append(f"{name}: – stands where one run of every pair lacks the number.")
+    if any(1 < _pairs(content, name) < SEEDS_FOR_P for name in others):
+        said.append(_FEW_PAIRS)
+    return said
+
+
+_FEW_PAIRS = (
+    f"Of fewer than {SEEDS_FOR_P} pairs the bootstrap interval is too narrow: of three it reaches from the smallest "
+    "difference to the largest, which holds the true one in about three cases of four, of two in one of two."
+)
+
+
+def _intervals(content: Mapping[str, Any], measures: Sequence[Measure]) -> list[Block]:
+    """Where the means of groups of several runs lie."""
+    names = list(content["groups"])
+    rows = [[row.label, *(_interval(row, content["headline"][row.label][name]) for name in names)] for row in measures]
+    known = any(cell != "–" for _, *cells in rows for cell in cells)
+    return [Table(["", *names], rows, "95 % interval of the mean over seeds (Student's t)")] if known else []
+
+
+def _interval(measure: Measure, found: Mapping[str, Any]) -> str:
+    return "–" if found["low"] is None else f"{measure.shown(found['low'])}–{measure.shown(found['high'])}"
 
 
 def _figure(content: Mapping[str, Any], measures: Sequence[Measure]) -> list[Block]:
@@ -192,7 +264,8 @@ def _all(content: Mapping[str, Any]) -> list[Block]:
         for name in names:
             mean, std = found[name]["mean"], found[name]["std"]
             cells.append(number(mean) + ("" if std is None else f" ± {number(std)}"))
-        tables.setdefault(topic, []).append([" · ".join(label(key) for key in rest) or label(topic), *cells])
+        words = [label(key) for key in rest if key not in ("mean", "share")]  # the only number of its entry
+        tables.setdefault(topic, []).append([" · ".join(words) or label(topic), *cells])
     return [Table(["", *names], rows, label(topic)) for topic, rows in tables.items()]
 
 
@@ -203,13 +276,13 @@ def _runs(content: Mapping[str, Any], results: Sequence[Results]) -> Table:
             result["name"],
             of[result["name"]],
             number(result["seed"]),
-            result["checkpoint"],
-            str(result["commit"] or "–")[:10],
+            result.get("path", result["checkpoint"]),
+            *(str(result.get(key) or "–")[:10] for key in ("sha256", "checkpoint_commit", "commit")),
             f"{result['seconds']['total']:.0f} s",
         ]
         for result in results
     ]
-    return Table(["", "group", "seed", "file", "commit", "time"], rows)
+    return Table(["", "group", "seed", "file", "SHA-256", "written by commit", "looked at by commit", "time"], rows)
 
 
 def _compared(runs: Mapping[str, Mapping[Any, Results]], measure: Measure) -> dict[str, Any]:

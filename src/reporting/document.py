@@ -64,7 +64,7 @@ class Remarks:
     lines: Sequence[str]
 
 
-Block = str | Table | Picture | Gallery | Remarks  # text may hold links: [words](#part)
+Block = str | Table | Picture | Gallery | Remarks  # text may hold links: [words](#part), [words](folder/report.html)
 
 
 @dataclass(frozen=True)

@@ -283,8 +283,8 @@ def _notes(notes: Sequence[str]) -> _Html:
 
 
 def _linked(text: str) -> str:
-    """Escaped text whose [words](#part) lead to a part of the page."""
-    return re.sub(r"\[([^\]]+)\]\((#[\w-]+)\)", r'<a href="\2">\1</a>', escape(text))
+    """Escaped text whose [words](#part) lead to a part of the page, or to a report in a folder beside it."""
+    return re.sub(r"\[([^\]]+)\]\((#[\w-]+|[\w.-]+/report\.html)\)", r'<a href="\2">\1</a>', escape(text))
 
 
 def _without_dead_links(html: str, names: Sequence[str]) -> str:

@@ -48,7 +48,8 @@ def _block(block: Block) -> Sequence[str]:
 
 
 def _text(cell: Cell | str) -> str:
-    """In one line, with nothing in it that Markdown or HTML would read as more than text, but for links to a part."""
+    """In one line, with nothing in it that Markdown or HTML would read as more than text, but for links to a part or to
+    a report in a folder beside it."""
     line = escape(" ".join(str(cell).split()), quote=False)
     line = re.sub(r"([\\|`*])", r"\\\1", line)
-    return re.sub(r"\]\((?!#)", r"]\\(", line)
+    return re.sub(r"\]\((?!#|[\w.-]+/report\.html\))", r"]\\(", line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from ..utils.randomness import own_randomness
 from ..utils.whole_files import draft_of
 from .checkpoints import Checkpoint
 from .document import Block, Cell, Document, Part, Remarks, Table
+from .folders import REPORT, files_of
 from .html_page import as_html
 from .markdown import as_markdown
 from .sections import HEADLINE, Section, value_at
@@ -43,6 +45,39 @@ SMALL_PRINT = (
 )
 
 
+def facts_of(
+    checkpoint: Checkpoint, sections: Sequence[Section], config: ReportConfig, device: str, precision: str
+) -> dict[str, Any]:
+    """What is known of a report before anything is measured, as JSON has it: the model, and how it is looked at."""
+    facts = {
+        "name": checkpoint.label,
+        "checkpoint": checkpoint.path.name,
+        "path": checkpoint.place,
+        "sha256": checkpoint.sha256,
+        "checkpoint_commit": checkpoint.commit,
+        "step": checkpoint.step,
+        "seed": checkpoint.seed,
+        **provenance(torch.device(device), precision),
+        "split": config.split,
+        "evaluation": {
+            "sections": [section.name for section in sections],
+            **{key: getattr(config, key) for key in _OF_EVALUATION},
+        },
+        "data": asdict(checkpoint.data),
+        "data_place": _digest(checkpoint.data.path),
+        "config": checkpoint.config,
+    }
+    return json.loads(json.dumps(without_places(facts)))
+
+
+def _digest(path: str | None) -> str | None:
+    """Tells folders of one name apart, and not where they are."""
+    return None if path is None else hashlib.sha256(str(Path(path).absolute()).encode()).hexdigest()[:12]
+
+
+_OF_EVALUATION = ("seed", "batch_size", "num_generated", "temperature", "top_k", "inception", "dpi")
+
+
 def make_report(
     checkpoint: Checkpoint,
     train_data: SceneDataset,
@@ -54,6 +89,7 @@ def make_report(
 ) -> tuple[dict[str, Any], Document]:
     """What the sections find in a model: for JSON, and to be shown. Says on stdout what it has found so far."""
     started = time.perf_counter()
+    facts = facts_of(checkpoint, sections, config, device, precision)  # now: files of the code may change meanwhile
     model = checkpoint.model.to(device)
     scores: dict[str, Any] = {}
     parts: list[Part] = []
@@ -86,23 +122,14 @@ def make_report(
             _say(section, found, seconds)
     checkpoint.model.to("cpu")
     scores.pop("arrays", None)
-    result = {
-        "name": checkpoint.label,
-        "checkpoint": checkpoint.path.name,
-        "step": checkpoint.step,
-        "seed": checkpoint.seed,
-        **provenance(torch.device(device), precision),
-        "split": config.split,
-        "evaluation": {
-            key: getattr(config, key) for key in ("seed", "batch_size", "num_generated", "temperature", "top_k")
-        },
+    trained = {"config": facts.pop("config")}  # the longest, so the last
+    found = {
         "seconds": {**subject.seconds, "total": round(time.perf_counter() - started, 1)},
         "model": describe(subject),
-        "data": without_places(asdict(checkpoint.data)),
         "scores": scores,
         "notes": subject.notes,
-        "config": without_places(checkpoint.config),
     }
+    result = {**facts, **found, **trained}
     return result, document(result, parts)
 
 
@@ -138,14 +165,22 @@ def headline(scores: Mapping[str, Any], measures: Sequence[Measure]) -> Table:
     return Table(("", ""), rows)
 
 
-def write_report(folder: Path, result: Mapping[str, Any], page: Document, name: str = "report") -> list[Path]:
-    """`<name>.json`, `<name>.md` with its pictures, and `<name>.html`; returns the paths, the page last."""
-    paths = [write_json(folder / f"{name}.json", result), write_text(folder / f"{name}.md", as_markdown(page))]
+def write_report(folder: Path, result: Mapping[str, Any], page: Document, name: str = REPORT) -> list[Path]:
+    """`<name>.json`, `<name>.md` with its pictures, and `<name>.html`, in the place of an earlier report's; returns the
+    paths, the page last."""
+    earlier = files_of(folder, name)
+    pictures = []
     for picture in page.pictures:
         with draft_of(folder / f"{picture.name}.png") as draft:
             draft.write_bytes(picture.png)
-        paths.append(folder / f"{picture.name}.png")
-    return [*paths, write_text(folder / f"{name}.html", as_html(page))]
+        pictures.append(folder / f"{picture.name}.png")
+    text = write_text(folder / f"{name}.md", as_markdown(page))
+    html = write_text(folder / f"{name}.html", as_html(page))
+    paths = [write_json(folder / f"{name}.json", result), text, *pictures, html]  # JSON last: all is there
+    for path in earlier:
+        if path not in paths:
+            path.unlink()
+    return paths
 
 
 def describe(subject: Subject) -> dict[str, Any]:
@@ -161,12 +196,14 @@ def _made(result: Mapping[str, Any]) -> Table:
     evaluation, data = result["evaluation"], result["data"]
     of_data = _OF_DRAWN if data["name"] in DRAWN else _OF_FILES
     rows = {
-        "checkpoint": f"{result['checkpoint']}, step {result['step']:,}, seed {number(result['seed'])}",
+        "checkpoint": f"{result['path']}, step {result['step']:,}, seed {number(result['seed'])}",
+        "its SHA-256": result["sha256"],
+        "written by commit": result["checkpoint_commit"] or "not known",
         "data": ", ".join(f"{key} {value}" for key, value in data.items() if value is not None and key in of_data),
         "scored": f"the {result['split']} split, seed {evaluation['seed']}, batches of {evaluation['batch_size']}",
         "samples": f"{evaluation['num_generated']:,}, temperature {evaluation['temperature']:g}"
         + ("" if evaluation["top_k"] is None else f", top {evaluation['top_k']}"),
-        "commit": result["commit"] or "not known",
+        "looked at by commit": result["commit"] or "not known",
         "hardware": f"{result['hardware']} ({result['device']}, {result['precision']})",
         "versions": f"Python {result['python']}, PyTorch {result['torch']}",
         "time": f"{result['seconds']['total']:.0f} seconds",

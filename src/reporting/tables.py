@@ -58,6 +58,7 @@ LONGEST_LIST = 32
 WIDEST = 9  # columns of a table whose rows are dictionaries
 _SHARE = {"share", "count", "n", "low", "high"}
 _MEAN = {"mean", "std", "low", "high", "n"}
+_NOT_MEASURED = {"n", "low", "high", "p", "block", "scenes", "features", "temperature", "top_k", "seconds", "steps"}
 
 
 def label(key: str) -> str:
@@ -166,10 +167,13 @@ def without(scores: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def leaves(scores: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Every number in nested dictionaries and the path to it; those in lists are left out."""
+    """Every measurement in nested dictionaries and the path to it. Those in lists are left out, and what only says of
+    what it is or how sure: sizes, settings, numbers of blocks, ends of intervals, p-values."""
     if isinstance(scores, Mapping):
+        beside = (_SHARE | _MEAN) - {"share", "mean"} if is_estimate(scores) else _NOT_MEASURED
         for key, value in scores.items():
-            yield from leaves(value, (*path, str(key)))
+            if isinstance(value, Mapping) or not (key in beside | _NOT_MEASURED or str(key).startswith("n_")):
+                yield from leaves(value, (*path, str(key)))
     elif isinstance(scores, (int, float)) and not isinstance(scores, bool):
         yield path, float(scores)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,8 +14,10 @@ from torch import Tensor
 from ..configs.errors import CommandError, ConfigError, as_config_error
 from ..models.code_model import CodeModel
 from ..utils.checkpoint_io import FORMAT, VERSION, atomic_save, safe_load
+from ..utils.pretrained import RUN
+from .results import commit
 
-BEST, LAST = "best_model.pth", "last.pth"
+BEST, LAST = RUN, "last.pth"
 
 # The phases of a run, in order. A run whose last.pth says FINISHED has nothing left to do.
 AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation", "finished"
@@ -78,11 +81,18 @@ def save_checkpoint(
         "step": step,
         "metrics": dict(metrics),
         "config": dict(config),
+        "commit": _own_commit(),
     }
     if state is not None:
         content["training_state"] = {entry.name: getattr(state, entry.name) for entry in fields(state)}
     atomic_save(content, path)
     return content
+
+
+@functools.cache
+def _own_commit() -> str | None:
+    """Of the code of this process, which files that change meanwhile do not change."""
+    return commit()
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

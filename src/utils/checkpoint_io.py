@@ -7,6 +7,7 @@ Every checkpoint is a plain dictionary of tensors and plain containers, so `torc
 
 from __future__ import annotations
 
+import difflib
 import os
 import warnings
 import zipfile
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .pretrained import is_pretrained, locate, read_folder, shipped
+from .pretrained import RUN, is_pretrained, locate, read_folder, shipped
 from .whole_files import draft_of
 
 FORMAT = "svq"
@@ -58,7 +59,8 @@ def load_kept(path: Path | None, format: str) -> dict[str, Any] | None:
 def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Open a checkpoint written by this project, without running any code that may be inside the file.
 
-    `path` may also be a folder that `save_pretrained` wrote, or the name of a shipped model.
+    `path` may also be a folder that `save_pretrained` wrote, the folder of a best_model.pth, or the name of a shipped
+    model.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,10 +73,12 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     if is_pretrained(path):
         return _checked(read_folder(path), path)
     if path.is_dir():
-        raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / 'best_model.pth'}")
+        raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / RUN}")
     if not path.exists():
         names = shipped()
         or_else = f", or give the name of a shipped model: {', '.join(names)}" if names else ""
+        if close := difflib.get_close_matches(str(path).lower(), names, n=1, cutoff=0.75):
+            or_else += f"; did you mean {close[0]}?"
         raise FileNotFoundError(f"checkpoint {path} does not exist; train one with `python -m src.train`{or_else}")
     try:
         with warnings.catch_warnings():

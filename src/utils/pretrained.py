@@ -23,6 +23,7 @@ from torch import Tensor
 from .whole_files import draft_of
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+RUN = "best_model.pth"  # what a training leaves
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 _SCALE = ".scale"  # of a matrix in 8 bits: what one step is worth, row by row
 _LEVELS = 127
@@ -43,11 +44,14 @@ def is_pretrained(path: Path) -> bool:
 
 
 def locate(given: str | os.PathLike) -> Path:
-    """The file or folder of weights that `given` names: a path or, where there is nothing to open, a shipped model."""
+    """The file or folder of weights that `given` names: a path, of a folder that holds a run's best weights these or,
+    where there is nothing to open, a shipped model."""
     path = Path(given)
-    if path.is_file() or is_pretrained(path) or str(given) not in shipped():
+    if path.is_file() or is_pretrained(path):
         return path
-    return SHIPPED / str(given)
+    if (path / RUN).is_file():
+        return path / RUN
+    return SHIPPED / str(given) if str(given) in shipped() else path
 
 
 def weights_file(given: str | os.PathLike) -> Path:

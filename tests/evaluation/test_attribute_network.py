@@ -10,7 +10,15 @@ from src.data.sprites import SpritesDataset
 from src.data.toy_datasets import make_dataset
 from src.evaluation import attribute_training
 from src.evaluation.attribute_network import GRID, AttributeNetwork, Reading, obeying, read_images
-from src.evaluation.attribute_training import Examples, attribute_network, make_examples, measure, objective
+from src.evaluation.attribute_training import (
+    Examples,
+    attribute_network,
+    is_kept,
+    make_examples,
+    measure,
+    objective,
+    usual_minutes,
+)
 from src.evaluation.generation import well_formedness
 from src.evaluation.malformed import KINDS, TOO_FEW, LayerPool
 
@@ -236,3 +244,13 @@ def test_the_shipped_network_judges_well_enough(
     assert report["false_reject"]["share"] < wrong
     assert report["false_accept"]["share"] < wrong
     assert report["colour_accuracy"]["share"] > 0.98 and report["shape_accuracy"]["share"] > shapes
+
+
+def test_what_has_to_be_trained_is_known_before(tiny, tmp_path, monkeypatch) -> None:
+    assert is_kept(make_dataset("shapes", num_samples=4))  # comes along
+    few = make_dataset("shapes", num_samples=4, max_shapes=1)
+    assert not is_kept(few) and not is_kept(few, tmp_path)
+    monkeypatch.setattr(attribute_training, "STEPS", 2)
+    attribute_network(few, tmp_path, progress=False)
+    assert is_kept(few, tmp_path) and not is_kept(few)
+    assert 1 < usual_minutes() < 120

@@ -13,6 +13,8 @@ from src.models import code_model
 from src.models.catalogue import MODELS, make_model
 from src.models.code_model import CodeModel
 from src.models.svq_model import SVQ
+from src.training.checkpoint import save_checkpoint
+from src.training.results import commit
 from src.utils import pretrained
 from src.utils.pretrained import CONFIG, WEIGHTS
 
@@ -79,6 +81,13 @@ def test_what_a_model_was_loaded_with_is_passed_on(tmp_path: Path) -> None:
     assert (
         content["config"]["data"]["name"] == "shapes" and content["metrics"] == {"loss": 0.5} and content["step"] == 7
     )
+
+
+def test_the_commit_that_wrote_a_checkpoint_is_passed_on(tmp_path: Path) -> None:
+    content = save_checkpoint(tmp_path / "model.pth", tiny("svq"), step=1, metrics={}, config={})
+    assert content["commit"] == commit()
+    CodeModel.from_checkpoint(tmp_path / "model.pth").save_pretrained(tmp_path / "mine")
+    assert json.loads((tmp_path / "mine" / CONFIG).read_text(encoding="utf-8"))["commit"] == content["commit"]
 
 
 def test_training_goes_on_from_saved_weights(tmp_path: Path) -> None:

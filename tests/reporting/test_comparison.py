@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,7 +77,31 @@ def test_differences_are_paired_by_seed_whatever_their_order() -> None:
     assert "| FG-ARI | 0.920 ± 0.028 | 0.870 ± 0.042 |" in text
     assert "| FG-ARI | -0.050 [-0.060, -0.040], d = -3.5 |" in text
     assert "full_seed_0: segmentation: full_seed_0" in text
+    assert "|  | small, 2 pairs |" in text
+    assert "Of fewer than 6 pairs the bootstrap interval is too narrow" in text
+    # t(0.975, 1) = 12.706, standard errors 0.02 and 0.03
+    assert "**95 % interval of the mean over seeds (Student's t)**" in text
+    assert "| FG-ARI | 0.666–1.174 | 0.489–1.251 |" in text
+    assert "| decoder · FG-ARI | 0.920 ± 0.0283 | 0.870 ± 0.0424 |" in text
+    assert not any(name.endswith((".low", ".high", ".n")) for name in content["numbers"])
     assert_self_contained(as_html(page))
+
+
+def test_the_runs_say_which_file_each_is_of_and_lead_to_its_report(tmp_path: Path) -> None:
+    told = {"path": "runs/full/seed_0/best_model.pth", "sha256": "f" * 64, "checkpoint_commit": "9876543210abcdef"}
+    pages = [f"{run['name']}/report.html" for run in RUNS]
+    for place in pages:
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).touch()
+    content, page = compare_reports([RUNS[0] | told, *RUNS[1:]], pages)
+    assert content["groups"]["full"][0] == {"name": "full_seed_0", "seed": 0, "commit": "0123456789abcdef", **told}
+    text = as_markdown(page)
+    assert f"| full_seed_0 | full | 0 | {told['path']} | ffffffffff | 9876543210 | 0123456789 | 3 s |" in text
+    assert "| full_seed_1 | full | 1 | best_model.pth | – | – | 0123456789 | 3 s |" in text  # an older report
+    assert "[small_seed_1](small_seed_1/report.html)" in text
+    found = assert_self_contained(as_html(page), tmp_path)
+    assert set(pages) <= {link.get("href") for link in found.every("a")}
+    assert "report.html" not in as_markdown(compare_reports(RUNS)[1])
 
 
 def test_seeds_of_one_setting_get_a_column_each() -> None:
@@ -101,7 +126,20 @@ def test_groups_without_common_seeds_or_scores_have_no_differences() -> None:
     small = content["headline"]["FG-ARI"]["small"]
     assert small["mean"] is None and small["difference"] is None
     assert content["headline"]["well-formed samples, %"]["small"]["difference"] is None
-    assert "| FG-ARI | – |" in as_markdown(page)
+    text = as_markdown(page)
+    assert "| FG-ARI | – |" in text and "|  | small, 0 pairs |" in text
+    assert "small has no seed in common with full (5 against 0), so there are no pairs" in text
+    assert "bootstrap interval is too narrow" not in text and "Student" not in text
+
+
+def test_what_few_pairs_say_is_said() -> None:
+    one = as_markdown(compare_reports([RUNS[0], RUNS[1], RUNS[2]])[1])
+    assert "|  | small, 1 pair |" in one and "small makes one pair with full: how far its differences are chance" in one
+    lacking = [RUNS[0], RUNS[1], RUNS[2], result("small_seed_0", 0, None, 0.5, num_slots=3)]
+    text = as_markdown(compare_reports(lacking)[1])
+    assert "| FG-ARI | -0.040 (1 pair) |" in text and "|  | small, 2 pairs |" in text
+    none = [RUNS[0], RUNS[1], *(result(f"small_seed_{seed}", seed, None, 0.5, num_slots=3) for seed in (0, 1))]
+    assert "small: – stands where one run of every pair lacks the number" in as_markdown(compare_reports(none)[1])
 
 
 def test_converted_checkpoints_have_no_seed_and_are_groups_of_their_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -19,7 +20,8 @@ from src.configs.termination import Terminated
 from src.evaluation import attribute_training, disentanglement, prior_details
 from src.evaluation.report import evaluate_model
 from src.models.code_model import CodeModel
-from src.reporting.checkpoints import find, labels, open_checkpoints
+from src.reporting.checkpoints import Checkpoint, find, labels, open_checkpoints
+from src.reporting.report import make_report
 from src.reporting.run import evaluate
 from src.reporting.sections import SECTIONS
 from src.training.build import make_model, make_split
@@ -98,6 +100,10 @@ def test_a_report_has_the_scores_that_training_has(tmp_path: Path, capsys: pytes
     for name in ("reconstruction", "prior", "generation", "attribute_network", *OBJECTS):
         assert found["scores"][name] == json.loads(json.dumps(expected[name])), name
     assert found["name"] == "shapes_seed_0" and found["checkpoint"] == "best_model.pth" and found["step"] == 6
+    assert found["path"] == "shapes/seed_0/best_model.pth"  # it lies elsewhere
+    assert found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() and found["sha256"] in page
+    assert found["checkpoint_commit"] == found["commit"]  # that of this test
+    assert found["evaluation"]["sections"] == [section.name for section in SECTIONS]
     assert found["config"]["model"]["num_slots"] == 3 and found["data"]["name"] == "shapes"
     assert {"commit", "hardware", "torch", "seconds", "notes", "evaluation"} <= found.keys()
     assert str(tmp_path) not in json.dumps(found) and str(tmp_path) not in page
@@ -220,7 +226,7 @@ def test_several_checkpoints_get_a_report_each_and_a_comparison(tmp_path: Path, 
         "small": [0, 1],
     }
     assert content["headline"]["mIoU"]["small"]["difference"]["n"] == 2
-    assert_self_contained((folder / "comparison.html").read_text(encoding="utf-8"))
+    assert_self_contained((folder / "comparison.html").read_text(encoding="utf-8"), folder)
     assert "| mIoU |" in (folder / "comparison.md").read_text(encoding="utf-8")
     assert (folder / "comparison.png").exists() and "mean ± std | full | small" in capsys.readouterr().out
 
@@ -237,11 +243,81 @@ def test_stopped_it_says_which_reports_there_are(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("src.reporting.run.make_report", make_report)
     monkeypatch.setattr("src.reporting.run.write_report", lambda *_: [])
-    with pytest.raises(Interrupted, match=f"stopped; 1 of 2 reports are in {tmp_path / 'out'}; the same") as stopped:
+    said = f"stopped; 1 of 2 reports are in {tmp_path / 'out'}; the same command goes on from there"
+    with pytest.raises(Interrupted, match=said) as stopped:
         report(tmp_path, f"checkpoint=[{','.join(paths)}]", f"output={tmp_path / 'out'}")
     assert stopped.value.exit_code == 143
     with pytest.raises(Interrupted, match="stopped; no report was written; the same command starts anew"):
         report(tmp_path, f"checkpoint={paths[0]}")
+
+
+def test_a_stopped_comparison_goes_on_with_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [str(trained(tmp_path / f"{seed}" / "best_model.pth", seed=seed)) for seed in (0, 1)]
+    words = [f"checkpoint=[{','.join(paths)}]", "sections=[segmentation]", "output=null"]
+    made: list[str] = []
+
+    def stopping(checkpoint: Checkpoint, *rest: Any) -> Any:
+        if len(made) == most:
+            raise Terminated
+        made.append(checkpoint.label)
+        return make_report(checkpoint, *rest)
+
+    monkeypatch.setattr("src.reporting.run.make_report", stopping)
+    most = 1
+    with pytest.raises(Interrupted, match="1 of 2 reports are in evaluation/comparison"):
+        evaluate(settings(tmp_path, *words))
+    first = json.loads(Path("evaluation/comparison/0/report.json").read_text(encoding="utf-8"))
+    most = 2
+    found = evaluate(settings(tmp_path, *words))
+    assert made == ["0", "1"] and "its report is in evaluation/comparison/0, of the same" in capsys.readouterr().out
+    assert {Path("evaluation/comparison") / name for name in ("0/report.html", "1/report.html", "comparison.html")} <= {
+        *found
+    }
+    content = json.loads(Path("evaluation/comparison/comparison.json").read_text(encoding="utf-8"))
+    (group,) = content["groups"].values()
+    assert group[0]["sha256"] == first["sha256"] and len(group) == 2
+    most = 4  # it ended, so once more means all anew, in its place
+    evaluate(settings(tmp_path, *words))
+    assert made == ["0", "1", "0", "1"] and not Path("evaluation/comparison_2").exists()
+
+
+def test_an_earlier_report_stays_and_the_same_one_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path / "checkpoints" / "best_model.pth")
+
+    def made(*words: str) -> Path:
+        return evaluate(settings(tmp_path, "checkpoint=checkpoints", "output=null", "sections=[segmentation]", *words))[
+            0
+        ].parent
+
+    first, second = Path("evaluation/svq"), Path("evaluation/svq_2")
+    assert made() == first
+    assert json.loads((first / "report.json").read_text(encoding="utf-8"))["path"] == "checkpoints/best_model.pth"
+    capsys.readouterr()
+    assert made("split=val") == second
+    assert f"{first} holds a report of other settings (split); this one goes to {second}" in capsys.readouterr().out
+    assert made() == first and made("split=val") == second
+    trained(tmp_path / "checkpoints" / "best_model.pth", seed=1)  # another run of the same name
+    assert made() == Path("evaluation/svq_3")
+    assert made(f"output={first}") == first
+    assert f"output={first} holds an earlier report, which is replaced" in capsys.readouterr().out
+
+
+def test_that_a_judge_is_trained_is_said_before(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = trained(tmp_path / "model.pth")
+    words = (f"checkpoint={path}", "sections=[reconstruction,codes]")
+    report(tmp_path, *words)
+    said = capsys.readouterr().out
+    assert "no attribute network comes along for these scenes (shapes, up to 3 objects, black background" in said
+    assert "reconstruction asks it, sections=[codes] do without" in said
+    report(tmp_path, *words)  # now there is one
+    report(tmp_path, f"checkpoint={path}", "sections=[codes]")
+    assert "attribute network" not in capsys.readouterr().out
 
 
 def test_what_does_not_compare_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
@@ -263,7 +339,12 @@ def test_checkpoints_are_found_by_path_folder_pattern_and_list(tmp_path: Path) -
     assert find(str(tmp_path)) == paths  # and no last.pth
     assert find(str(tmp_path / "c")) == [tmp_path / "c" / "one.pth"]
     assert find(str(tmp_path / "*" / "best_model.pth")) == paths
-    assert find([str(paths[0]), str(tmp_path)]) == paths  # once each
+
+
+def test_a_checkpoint_that_is_named_twice_is_looked_at_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = trained(tmp_path / "model.pth")
+    assert len(open_checkpoints(settings(tmp_path, f"checkpoint=[{path},{path}]"))) == 1
+    assert f"note: checkpoint names {path} more than once; it is looked at once" in capsys.readouterr().out
 
 
 def test_a_report_on_a_shipped_model_and_on_a_folder_of_weights(
@@ -291,6 +372,10 @@ def test_every_checkpoint_has_a_name_of_its_own() -> None:
         "else/where/model<script>.pth": "model_script__2",
     }
     assert labels([Path(path) for path in named], [{"config": {"name": "svq"}}] * 5) == list(named.values())
+    runs = [Path(f"multirun/{number}_svq/checkpoints/best_model.pth") for number in range(4)]
+    settings_of = [{"config": {"name": "svq", "seed": seed}} for seed in (0, 1, 1, 2)]
+    assert labels(runs, settings_of) == ["svq_seed_0", "svq_seed_1", "svq_seed_1_2", "svq_seed_2"]
+    assert labels(runs[:1], settings_of[:1]) == ["svq"]
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +407,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["checkpoint={tmp}/good.pth", "sections=[]"], "sections=[] leaves nothing to look at"),
         (["checkpoint={tmp}/good.pth", "output={tmp}/good.pth"], "good.pth is a file; give a folder"),
         (["checkpoint={tmp}/good.pth", "data.name=folder"], "data.path is missing"),
-        (["checkpoint={tmp}/good.pth", "data.path=photos"], "data.path=photos does not go with shapes"),
+        (
+            ["checkpoint={tmp}/good.pth", "data.path=photos"],
+            "data.path=photos does not go with shapes, which is drawn; choose data.name=folder",
+        ),
+        (["checkpoint=shape"], "shape does not exist; train one with `python -m src.train`, or give the name of a"),
+        (["checkpoint=shape"], "; did you mean shapes?"),
         (["checkpoint={tmp}/good.pth", "data.max_shapes=9"], "data.max_shapes=9 is out of range"),
         (["checkpoint={tmp}/good.pth", "data.name=sprites", "data.max_shapes=2"], "max_shapes=2 is out of range"),
         (["split=train"], "split=train is unknown; choose one of: test, val"),

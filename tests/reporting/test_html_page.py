@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -54,8 +55,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def assert_self_contained(text: str) -> Page:
-    """Nothing is fetched, nothing is run, every link leads to a part of the page, every picture has words."""
+def assert_self_contained(text: str, folder: Path | None = None) -> Page:
+    """Nothing is fetched, nothing is run, every link leads to a part of the page or to a file in its `folder`, every
+    picture has words."""
     page = Page(text)
     assert not {"script", "link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
     anchors = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
@@ -64,7 +66,8 @@ def assert_self_contained(text: str) -> Page:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "srcset", "action"):
             value = attributes.get(name) or ""
-            assert not value or value.startswith("data:image/png;base64,") or value[1:] in anchors, value
+            within = value.startswith("data:image/png;base64,") or value[1:] in anchors
+            assert not value or within or (folder is not None and (folder / value).is_file()), value
     for image in page.every("img"):
         assert image["alt"] and base64.b64decode(str(image["src"]).partition(",")[2]).startswith(b"\x89PNG")
     assert "url(" not in text and "@import" not in text and "http:" not in text and "https:" not in text

@@ -115,3 +115,13 @@ def test_every_table_is_as_wide_as_its_head() -> None:
 def test_leaves_are_the_numbers_and_where_they_are() -> None:
     found = dict(leaves({"a": {"b": 1, "c": None, "d": [1, 2]}, "e": True, "f": "text", "g": 0.5}))
     assert found == {("a", "b"): 1.0, ("g",): 0.5}
+
+
+def test_what_is_no_measurement_is_no_leaf() -> None:
+    kid = {"mean": 0.5, "std": 0.1, "n": 9}
+    edits = {"changed": SHARE, "changed_by": {"count": 3, "colour": 1}, "block": 2, "n_fit": 5}
+    count = {"distance": 0.1, "p": 0.04, "n": 7}
+    found = dict(leaves({"edits": edits, "kid": kid, "count": count, "temperature": 1.0, "low": 0.1, "n": 3}))
+    assert {".".join(path) for path in found} == {
+        *("edits.changed.share", "edits.changed_by.count", "edits.changed_by.colour", "kid.mean", "count.distance"),
+    }

@@ -71,6 +71,8 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.pth does not exist; train one"):
         safe_load(tmp_path / "nothing.pth")
+    with pytest.raises(FileNotFoundError, match=r"a shipped model: .*; did you mean sprites\?"):
+        safe_load("Sprite")
 
 
 @pytest.mark.parametrize("path", [None, 3, {"format": FORMAT}])
@@ -161,3 +163,10 @@ def test_kept_files_are_read_whole_and_of_their_format_or_made_anew(tmp_path: Pa
     assert load_kept(path, "another") is None
     path.write_bytes(path.read_bytes()[:100])
     assert load_kept(path, "ours") is None
+
+
+def test_the_folder_of_a_run_stands_for_its_best_weights(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is a folder; give a file, such as .*best_model.pth"):
+        safe_load(tmp_path)
+    atomic_save({"format": FORMAT, "version": VERSION, "step": 3}, tmp_path / "best_model.pth")
+    assert safe_load(tmp_path)["step"] == 3
