@@ -75,8 +75,8 @@ def block_factor_matrix(
         labels: labels (O,) >= 0 per factor, in the order of the columns (see `factor_labels`).
 
     Returns:
-        the matrix (M, F), and one line for each column that is undefined and therefore NaN: a factor with one
-        value only, or so few objects that chance alone reaches the entropy.
+        the matrix (M, F), and a line for each reason why some of it is undefined and therefore NaN: factors with one
+        value only, or so few objects that chance alone reaches the entropy. Lines count blocks from 1, as figures do.
 
     Raises:
         ValueError: no objects, or lengths differ.
@@ -84,20 +84,28 @@ def block_factor_matrix(
     found, chance, whole = _information(codes, labels, seed)
     objects, blocks = codes.shape
     matrix = np.full((blocks, len(labels)), np.nan)
-    notes = []
+    constant: list[str] = []
+    too_few: list[str] = []
     for column, name in enumerate(labels):
         if whole[column] <= _NO_INFORMATION:
-            notes.append(f"block x factor: {name} has one value only in {objects} objects, so nothing to inform about")
+            constant.append(name)
             continue
-        for block in range(blocks):
-            left = whole[column] - chance[block, column]
-            if left <= _NO_INFORMATION:
-                notes.append(
-                    f"block x factor: {objects} objects are too few for {name} and block {block} "
-                    "(chance alone reaches the entropy); use more scenes"
-                )
-                continue
-            matrix[block, column] = (found[block, column] - chance[block, column]) / left
+        left = whole[column] - chance[:, column]
+        defined = left > _NO_INFORMATION
+        matrix[defined, column] = (found[defined, column] - chance[defined, column]) / left[defined]
+        if not defined.all():
+            numbers = ", ".join(str(block + 1) for block in np.flatnonzero(~defined))
+            too_few.append(f"{name} ({f'block {numbers}' if defined.any() else 'all blocks'})")
+    notes = []
+    if constant:
+        have = "has" if len(constant) == 1 else "have"
+        names = ", ".join(constant)
+        notes.append(f"block x factor: {names} {have} one value only in {objects} objects, so nothing to inform about")
+    if too_few:
+        notes.append(
+            f"block x factor: {objects} objects are too few for {', '.join(too_few)}, as chance alone reaches the "
+            "entropy; use more scenes"
+        )
     return matrix, notes
 
 

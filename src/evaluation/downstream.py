@@ -23,7 +23,7 @@ from ..data.sprites import SpritesDataset
 from ..utils.progress import progress_bar
 from ..utils.randomness import own_randomness
 from ..utils.visualization import share_bars
-from .intervals import mean, share
+from .intervals import few, mean, share
 from .probes import read_classes
 from .sameness_head import Embedded, SamenessHead, Standardised
 from .subject import Subject
@@ -106,12 +106,13 @@ def downstream_scores(subject: Subject, task: str | None = None) -> dict[str, An
         return None
     with subject.timed("downstream"):
         parts = _odd_parts(subject) if task == ODD_ONE_OUT else _comparison_parts(subject)
-        few = [f"{len(part.examples)} {name}" for name, part in parts.items() if len(part.examples) < FEWEST]
-        if few:
+        too_few = [f"{len(part.examples)} {name}" for name, part in parts.items() if len(part.examples) < FEWEST]
+        if too_few:
             subject.notes.append(
-                f"downstream: {', '.join(few)} examples of {task}, {FEWEST} are needed; use more scenes"
+                f"downstream: {', '.join(too_few)} examples of {task}, {FEWEST} are needed; use more scenes"
             )
             return None
+        subject.notes.extend(few("downstream", min(len(part.examples) for part in parts.values()), "examples"))
         fit = parts["fit"]
         scores: dict[str, Any] = {
             "task": task,

@@ -24,8 +24,8 @@ from ..utils.visualization import edit_grid
 from .attribute_network import AttributeNetwork, Reading, read_images
 from .code_values import bin_limits, code_values, informative_blocks
 from .codes import factor_labels
-from .intervals import mean, share
-from .subject import Subject
+from .intervals import few, mean, share
+from .subject import FIT_SCENES, Subject
 
 SCENES = 500  # that are edited, for each factor once
 CLASSES, PLACES = ("colour", "shape"), ("x", "y")  # what the judge reads
@@ -149,12 +149,21 @@ def intervention_scores(subject: Subject, scenes: int = SCENES) -> dict[str, Any
                         **{kind: _counts(found, subject.seed) for kind, found in outcomes[factor].items()},
                     }
                 bar.update(1)
-    for factor, found in factors.items():
-        if found is None:
-            subject.notes.append(f"interventions: no block has codes that stand for two values of {factor}")
-        elif found[EDIT]["intended"]["n"] == 0:
-            subject.notes.append(f"interventions: none of {len(looked_at)} scenes has room for another {factor}")
+    mute = [factor for factor, found in factors.items() if found is None]
+    full = [factor for factor, found in factors.items() if found is not None and found[EDIT]["intended"]["n"] == 0]
+    if mute:
+        subject.notes.append(f"interventions: no block has codes that stand for two values of {' or '.join(mute)}")
+    if full:
+        subject.notes.append(f"interventions: none of {len(looked_at)} scenes has room for another {' or '.join(full)}")
+    fitted = len(subject.fit.codes)
+    if fitted < FIT_SCENES:
+        subject.notes.append(
+            f"interventions: what codes stand for is learned from {fitted:,} train scenes, the definition asks for "
+            f"{FIT_SCENES:,}: with fewer, fewer edits come out as intended; raise data.num_train"
+        )
     every = {kind: [one for found in outcomes.values() for one in found[kind]] for kind in KINDS}
+    if every[EDIT]:
+        subject.notes.extend(few("interventions", len(every[EDIT]), "edits"))
     return {
         "tolerance": tolerance,
         "scenes": len(looked_at),

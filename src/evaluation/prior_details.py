@@ -21,7 +21,7 @@ from ..models.svq_model import SVQ
 from ..utils.completion_figures import completions_grid, reliability
 from .attribute_network import Reading, obeying, read_images
 from .code_reader import CodeReader, fit_reader
-from .intervals import mean, share
+from .intervals import few, mean, share
 from .subject import Subject
 
 BINS = 10  # of the predicted probability, equally wide
@@ -44,6 +44,7 @@ def prior_details(subject: Subject) -> dict[str, Any]:
         subject.notes.append("prior_details: there is no prior to look at")
         return empty
     with subject.timed("prior_details"):
+        subject.notes.extend(few("prior_details", len(subject.test.codes), "scenes"))
         found = _predictions(subject)
         scores = {**empty, **found, "frequencies": _frequencies(subject)}
         scores["conditions"] = condition_scores(subject)

@@ -37,9 +37,8 @@ def read_factors(
             (floating point, scored by R²).
 
     Returns:
-        per factor `{"accuracy" or "r2": score, "chance": score without looking}`; chance is the share of the
-        fit set's most frequent class, and 0 for R² (the mean). And one line per score that is undefined
-        (None).
+        per factor `{"accuracy": score, "chance": share of the fit set's most frequent class}` or `{"r2": score}`,
+        which is 0 by its definition for who always says the mean. And one line per score that is undefined (None).
 
     Raises:
         ValueError: no objects, or vectors that are not finite.
@@ -55,7 +54,7 @@ def read_factors(
         kind = "accuracy" if np.issubdtype(fit_y.dtype, np.integer) else "r2"
         if np.unique(fit_y).size < 2 or np.unique(test_y).size < 2:
             notes.append(f"readout: {name} has one value only in {len(fit_y)} + {len(test_y)} objects, nothing to read")
-            scores[name] = {kind: None, "chance": None}
+            scores[name] = {"accuracy": None, "chance": None} if kind == "accuracy" else {"r2": None}
         elif kind == "accuracy":
             scores[name] = _accuracy(fit_x, fit_y, test_x, test_y, seed)
         else:
@@ -101,7 +100,7 @@ def _r2(fit_x: Tensor, fit_y: NDArray, test_x: Tensor, test_y: NDArray, seed: in
     with torch.inference_mode():
         predicted = probe(test_x)[:, 0].double().numpy() * std + mean
     residual = ((predicted - test_y) ** 2).sum() / ((test_y - test_y.mean()) ** 2).sum()
-    return {"r2": float(1 - residual), "chance": 0.0}
+    return {"r2": float(1 - residual)}
 
 
 def fit_probe(x: Tensor, y: Tensor, outputs: int, seed: int) -> nn.Module:

@@ -72,6 +72,7 @@ def evaluate_model(
                 seed=seed,
                 cache_dir=cache_dir,
                 progress=progress,
+                trained_on=train_ds,
             )
             scores = score(subject, num_generated, temperature, top_k)
     finally:

@@ -13,6 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..data.base import SceneDataset
+from ..data.toy_datasets import ToyDataset
 from ..utils.visualization import distribution_bars, picture_rows
 from .attribute_network import AttributeNetwork, features_of_images, read_images
 from .descriptions import (
@@ -28,7 +30,7 @@ from .descriptions import (
 from .frechet import enough_for_covariance, frechet_distance
 from .generation import well_formedness_read
 from .inception import FeatureNetwork, fid_and_kid, require_torchmetrics
-from .intervals import share
+from .intervals import few, share
 from .prior import prior_bits_per_code
 from .subject import Subject
 
@@ -95,8 +97,8 @@ def temperature_scores(
     """Accuracy, novelty and bits of the scenes drawn at each temperature; None of a model without a prior.
 
     Returns:
-        for each: `temperature`, `n`, `accuracy` and `novelty` as in `sample_scores` (None without an attribute
-        network), and `bits_per_code`, what the prior at temperature 1 spends on a code of these scenes.
+        for each: `temperature`, `n`, `accuracy` and `novelty` as in `sample_scores` (None where they are None), and
+        `bits_per_code`, what the prior at temperature 1 spends on a code of these scenes.
     """
     model = subject.model
     if model.prior is None:
@@ -104,14 +106,16 @@ def temperature_scores(
         return None
     rows = []
     with subject.timed("temperatures"):
-        known = None if subject.network is None else _known(Objects.of_factors(subject.train_ds.factors))
+        learned = None if subject.network is None else _learned(subject)
+        known = None if learned is None else _known(Objects.of_factors(learned.factors))
         for temperature in temperatures:
             codes, images = subject.scenes_drawn(num_generated, temperature, top_k)
             row: dict[str, Any] = {"temperature": temperature, "n": num_generated, "accuracy": None, "novelty": None}
-            if subject.network is not None and known is not None:
+            if subject.network is not None:
                 reading = read_images(subject.network, images, subject.batch_size)
                 row["accuracy"] = well_formedness_read(reading, subject.network.max_shapes, subject.test_ds.rule)
-                row["novelty"] = _novelty(Objects.of_reading(reading)[reading.well_formed], known)
+                if known is not None:
+                    row["novelty"] = _novelty(Objects.of_reading(reading)[reading.well_formed], known)
             bits = prior_bits_per_code(
                 model.prior, codes, subject.seed, subject.batch_size, subject.autocast, shuffle=False
             )
@@ -145,16 +149,13 @@ def sample_figures(
 
 def _read_scores(subject: Subject, network: AttributeNetwork, images: Tensor) -> dict[str, Any]:
     """All scores of what the attribute network reads in the images (B, 3, H, W)."""
-    # `first`, so that no more training pictures are drawn than are looked at
-    shown = images, subject.test_ds.images[: len(images)], subject.train_ds.first(len(images)).images
-    drawn_reading, true_reading, seen_reading = (read_images(network, some, subject.batch_size) for some in shown)
+    shown = images, subject.test_ds.images[: len(images)]
+    drawn_reading, true_reading = (read_images(network, some, subject.batch_size) for some in shown)
     scores: dict[str, Any] = {
         "accuracy": well_formedness_read(drawn_reading, network.max_shapes, subject.test_ds.rule),
         **dict.fromkeys(_OF_DESCRIPTIONS),
     }
-    data = Objects.of_factors(subject.train_ds.factors)
-    readings = drawn_reading, true_reading, seen_reading
-    drawn, true, seen = (Objects.of_reading(some)[some.well_formed] for some in readings)
+    drawn, true = (Objects.of_reading(some)[some.well_formed] for some in (drawn_reading, true_reading))
     both = min(len(drawn), len(true))
     if both == 0:
         of = "drawn" if len(drawn) == 0 else "test"
@@ -165,23 +166,56 @@ def _read_scores(subject: Subject, network: AttributeNetwork, images: Tensor) ->
             f"samples: only {both} well-formed test scenes to compare with, so only as many of the {len(drawn)} drawn "
             "ones are described"
         )
-    drawn, true, seen, known = drawn[:both], true[:both], seen[:both], _known(data)
+    subject.notes.extend(few("samples", both, "well-formed scenes, drawn or true"))
+    drawn, true = drawn[:both], true[:both]
+    scores["distinct"] = {**_distinct(drawn), "true": _distinct(true)}
+    learned = _learned(subject)
+    if learned is None:
+        other = subject.trained_on
+        why = "not known here" if other is None else f"of {other.name}, and those of {subject.test_ds.name} are scored"
+        subject.notes.append(
+            f"samples: novelty, coverage and distributions compare with the scenes of training, which are {why}"
+        )
+        return scores
+    data = Objects.of_factors(learned.factors)
+    known = _known(data)
+    seen = _seen(subject, network, learned, len(images))
     novelty: dict[str, Any] = _novelty(drawn, known)
     if subject.test_ds.rule is not None:  # scenes that break it are new, which is no merit
         obedient = drawn[subject.test_ds.rule(drawn.shape, drawn.colour, drawn.present)]
         novelty["obeying"] = _novelty(obedient, known)
-    counts = [some.count[: min(len(images), len(subject.test_ds))] for some in (drawn_reading, true_reading)]
     return scores | {
         "novelty": {
             **novelty,
             "true": _novelty(true, known),
-            "train": _novelty(seen, known),
+            "train": None if seen is None else _novelty(seen[:both], known),
             "n_train": len(data),
         },
-        "distinct": {**_distinct(drawn), "true": _distinct(true)},
         "coverage": {**coverage(drawn, data), "true": coverage(true, data)},
-        "distributions": _distributions(subject, network, drawn, true, data, *counts),
+        "distributions": _distributions(subject, network, drawn, true, data, drawn_reading.count, true_reading.count),
     }
+
+
+def _learned(subject: Subject) -> SceneDataset | None:
+    """All scenes that the model was trained on, if the judge of the test data has names for what they show."""
+    learned = subject.trained_on
+    return learned if learned is not None and learned.name == subject.test_ds.name else None
+
+
+def _seen(subject: Subject, network: AttributeNetwork, learned: SceneDataset, count: int) -> Objects | None:
+    """What the judge reads in the well-formed ones of the first training pictures; None where it does not know such
+    pictures, as they have another background or number of objects than the test data."""
+    judged = subject.test_ds
+    assert isinstance(judged, ToyDataset) and isinstance(learned, ToyDataset)
+    if (learned.background, learned.max_shapes) != (judged.background, judged.max_shapes):
+        subject.notes.append(
+            "samples: training pictures have another background or number of objects than those scored, so nobody "
+            "reads them, and novelty.train is not given"
+        )
+        return None
+    # `first`, so that no more training pictures are drawn than are looked at
+    reading = read_images(network, learned.first(count).images, subject.batch_size)
+    return Objects.of_reading(reading)[reading.well_formed]
 
 
 def _known(data: Objects) -> dict[str, set[Description]]:
@@ -210,13 +244,13 @@ def _distributions(
     true_count: Tensor,
 ) -> dict[str, dict[str, Any]]:
     """Of the number of objects, and of each property of theirs: its distribution in the training data and in the drawn
-    scenes, and how far drawn and true scenes are from the former."""
+    scenes, and how far drawn and true scenes are from the former. `drawn_count`, `true_count`: what is read in all
+    scenes, well-formed or not."""
     last = network.max_shapes + 1
-    of_data = data.present.sum(dim=1).numpy()
-    counts = [some.clamp(max=last).numpy() for some in (drawn_count, true_count)]
+    counts = [some.clamp(max=last).numpy() for some in (data.present.sum(dim=1), drawn_count, true_count)]
     cells = [str(cell + 1) for cell in range(CELLS)]
     kinds = {
-        "count": ([*map(str, range(last)), f"{last} or more"], of_data, *counts),
+        "count": ([*map(str, range(last)), f"{last} or more"], *counts),
         "shape": (list(network.shape_names), *(some.values("shape") for some in (data, drawn, true))),
         "colour": (list(network.colour_names), *(some.values("colour") for some in (data, drawn, true))),
         "x": (cells, *(some.values("column") for some in (data, drawn, true))),
@@ -231,8 +265,11 @@ def _distributions(
             "drawn": shares[1],
             "distance": total_variation(shares[1], shares[0]),
             "true": total_variation(shares[2], shares[0]),
+            "n": len(samples[1]),
+            "n_true": len(samples[2]),
         }
-    found["count"]["p"] = same_distribution(counts[0], of_data, subject.seed)
+    found["count"]["p"] = same_distribution(counts[1], counts[0], subject.seed)  # what the judge misreads is in it
+    found["count"]["p_read"] = same_distribution(counts[1], counts[2], subject.seed)  # the same eyes for both
     return found
 
 

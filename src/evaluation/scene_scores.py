@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .intervals import mean
+from .intervals import few, mean
 from .similarity import has_ssim
 from .subject import Subject
 
@@ -23,6 +23,7 @@ def reconstruction_details(subject: Subject) -> dict[str, Any] | None:
         return None
     if not has_ssim():
         subject.notes.append("reconstruction: SSIM needs torchmetrics: pip install torchmetrics, or the extra metrics")
+    subject.notes.extend(few("reconstruction", len(test.mse), "scenes"))
     return {name: _mean(getattr(test, name), seed) for name in ("mse", "psnr", "ssim")}
 
 

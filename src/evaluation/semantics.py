@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..utils import visualization
 from .codes import block_factor_matrix, code_purity, codebook_use, factor_labels, normalised_information
 from .disentanglement import Inputs, dci, has_trees, one_hot_inputs, vector_inputs
-from .intervals import share_of
+from .intervals import few, share_of
 from .subject import Subject
 
 Labels = dict[str, NDArray[np.int64]]
@@ -39,6 +39,7 @@ def semantics_scores(subject: Subject) -> dict[str, Any] | None:
         notes.append(f"semantics: {lacking}")
         return None
     fit_labels, test_labels = factor_labels(fit.factors), factor_labels(test.factors, like=fit.factors)
+    notes.extend(few("semantics", found, "objects that slots hold, to fit or to score"))
     scores: dict[str, Any] = {"factors": list(test.factors), "n_fit": len(fit.vectors), "n": len(test.vectors)}
     scores.update(dict.fromkeys(("information", "purity", "use", "dci_codes", "dci_vectors")))
     has_codes = len(fit.object_codes) > 0 and len(test.object_codes) > 0

@@ -35,13 +35,14 @@ class Subject:
     """A model in eval mode on `device`, and what is known of it; `look_at` makes one.
 
     Attributes:
-        train_ds, test_ds: the data it was trained on, and those that are scored.
+        train_ds, test_ds: the data that probes are fitted to, and those that are scored.
         fit, test: what it made of the first 5,000 train scenes and of all test scenes.
         network, network_report: the judge of the test data's scenes and its own errors; None where there is none.
         autocast: the context to compute in, reusable; see `computing`.
         seed: of sampling, permutations, probes and edits.
         cache_dir: where judges are kept.
         progress: whether bars are shown.
+        trained_on: all that it was trained on, whatever `train_ds` is; None where that is not known or not here.
         notes: one line for everything that is skipped or undefined.
         seconds: how long each part took.
     """
@@ -59,6 +60,7 @@ class Subject:
     seed: int = 0
     cache_dir: str | Path | None = None
     progress: bool = True
+    trained_on: SceneDataset | None = None
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     _drawn: dict[tuple[int, float, int | None], tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
@@ -103,10 +105,11 @@ def look_at(
     cache_dir: str | Path | None = None,
     progress: bool = True,
     judged: bool = True,
+    trained_on: SceneDataset | None = None,
 ) -> Subject:
     """Runs `model`, which is in eval mode and on `device`, over the data; finds or trains their judge before.
 
-    The arguments are those of `evaluate_model`; without `judged` there is no judge.
+    The arguments are those of `evaluate_model`; without `judged` there is no judge; `trained_on`: see `Subject`.
     """
     notes: list[str] = []
     seconds: dict[str, float] = {}
@@ -140,6 +143,7 @@ def look_at(
         seed=seed,
         cache_dir=cache_dir,
         progress=progress,
+        trained_on=trained_on,
         notes=notes,
         seconds=seconds,
     )

@@ -29,6 +29,7 @@ class Checkpoint:
         data: the pictures to show it.
         sha256: of its file or, of a folder, of the weights in it.
         commit: of the code that wrote the file; None where it does not say.
+        trained_on: all that it was trained on, by its own settings; None where these do not say, or it is not here.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Checkpoint:
     data: DataConfig
     sha256: str
     commit: str | None
+    trained_on: DataConfig | None = None
 
     @property
     def place(self) -> str:
@@ -76,10 +78,11 @@ def open_checkpoints(config: ReportConfig) -> list[Checkpoint]:
             model = CodeModel.from_checkpoint(path)
         settings = content.get("config") or {}
         data = data_of(path, settings, model, config.data)
+        own = _own_data(path, settings, model)
         digest = hashlib.sha256(weights_file(path).read_bytes()).hexdigest()
         step, commit = int(content.get("step", 0)), content.get("commit")
         commit = commit if isinstance(commit, str) else None
-        found.append(Checkpoint(path, label, model, settings, step, data, digest, commit))
+        found.append(Checkpoint(path, label, model, settings, step, data, digest, commit, own))
         _check_data(found[-1], config)
     return found
 
@@ -187,6 +190,15 @@ def data_of(path: Path, trained: Mapping[str, Any], model: CodeModel, other: Rep
     check(data, "data.")
     check_source(data, "data.name")
     return data
+
+
+def _own_data(path: Path, trained: Mapping[str, Any], model: CodeModel) -> DataConfig | None:
+    """The data of a checkpoint's own settings alone, as far as they are known and here."""
+    nothing = ReportDataConfig(**dict.fromkeys(entry.name for entry in fields(ReportDataConfig)))
+    try:
+        return data_of(path, trained, model, nothing)
+    except ConfigError:
+        return None
 
 
 def _check_data(checkpoint: Checkpoint, config: ReportConfig) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..data.base import SceneDataset
 from ..data.catalogue import DRAWN
 from ..evaluation.comparison import Measure
 from ..evaluation.subject import Subject, look_at
+from ..training.build import make_split
 from ..training.results import provenance, write_json, write_text
 from ..utils.places import without_places
 from ..utils.precision import autocast
@@ -104,6 +105,7 @@ def make_report(
             seed=config.seed,
             cache_dir=config.cache_dir,
             judged=any(section.judged for section in sections),
+            trained_on=trained_on(checkpoint, train_data),
         )
         for section in sections:
             since, before = time.perf_counter(), len(subject.notes)
@@ -127,10 +129,20 @@ def make_report(
         "seconds": {**subject.seconds, "total": round(time.perf_counter() - started, 1)},
         "model": describe(subject),
         "scores": scores,
-        "notes": subject.notes,
+        "notes": list(dict.fromkeys(subject.notes)),
     }
     result = {**facts, **found, **trained}
     return result, document(result, parts)
+
+
+def trained_on(checkpoint: Checkpoint, train_data: SceneDataset) -> SceneDataset | None:
+    """All that a model was trained on: `train_data` unless settings of the report have changed it. Only of data that
+    are drawn, which cost no picture before one is looked at; nothing reads the scenes of others."""
+    own, shown = checkpoint.trained_on, checkpoint.data
+    if own is None or own.name not in DRAWN:
+        return None
+    as_shown = replace(own, num_val=shown.num_val, num_test=shown.num_test) == shown
+    return train_data if as_shown else make_split(own, "train")
 
 
 def document(result: Mapping[str, Any], parts: Sequence[Part]) -> Document:

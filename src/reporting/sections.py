@@ -24,6 +24,7 @@ from ..evaluation import report
 from ..evaluation.atlas import EXEMPLARS, AtlasBlock, atlas_table, code_words, codebook_atlas
 from ..evaluation.comparison import Measure
 from ..evaluation.downstream import downstream_figures, downstream_scores
+from ..evaluation.intervals import few
 from ..evaluation.interventions import intervention_figures, intervention_scores
 from ..evaluation.prior_details import prior_details, prior_details_figures
 from ..evaluation.samples import sample_figures, sample_scores, temperature_scores
@@ -133,6 +134,7 @@ def _segmentation(subject: Subject, config: ReportConfig) -> Scores:
     before = list(subject.notes)
     details = segmentation_details(subject)
     subject.notes[:] = before  # it says again what was said
+    subject.notes.extend(few("segmentation", len(subject.test.ari), "scenes"))
     return {"segmentation": scores, "segmentation_details": details}
 
 
@@ -314,7 +316,7 @@ def _generation(subject: Subject, config: ReportConfig) -> Scores:
     scores = report.generation_scores(subject, config.num_generated, config.temperature, config.top_k)
     settings = (config.temperature, config.top_k)
     more = temperatures = None
-    if scores is not None or config.inception is not None:
+    if subject.model.has_codes:  # scenes are drawn and shown, whoever there is to judge them
         more = sample_scores(subject, config.num_generated, *settings, config.inception)
         temperatures = temperature_scores(subject, max(1, config.num_generated // 4), top_k=config.top_k)
     return {"generation": scores, "samples": more, "temperatures": temperatures}
@@ -322,16 +324,18 @@ def _generation(subject: Subject, config: ReportConfig) -> Scores:
 
 def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
     shown = generation_tables(scores)
-    if not subject.model.has_codes:
-        return shown
+    if scores["generation"] is None:
+        missing = (
+            f"Not judged: no attribute network knows scenes of {subject.test_ds.name}, so nothing is said of how many "
+            "are well-formed, how new they are and what they show."
+        )
+        shown = [missing, *shown]
     _, images = subject.scenes_drawn(min(SAMPLES_SHOWN, config.num_generated), config.temperature, config.top_k)
     source = "random codes, for there is no prior" if subject.model.prior is None else "the prior"
     title = f"Scenes drawn from {source}, temperature {config.temperature:g}"
     figure = visualization.sample_sheet(images, title, num_samples=SAMPLES_SHOWN, dpi=config.dpi)
     alt = f"{len(images)} scenes drawn from {source}"
     shown.append(Picture("samples", visualization.png(figure), alt, "Drawn in one go; none was left out."))
-    if scores["samples"] is None:
-        return shown
     return [*shown, *_pictures(sample_figures(subject, scores["samples"], top_k=config.top_k), _SAMPLES, config.dpi)]
 
 
@@ -344,7 +348,7 @@ _SAMPLES = {
 
 def _judge(subject: Subject, config: ReportConfig) -> Scores:
     if subject.network_report is None:
-        subject.notes.append(f"judge: no attribute network reads scenes of {subject.test_ds.name}")
+        subject.notes.append(f"judge: no attribute network knows scenes of {subject.test_ds.name}")
     return {"attribute_network": subject.network_report}
 
 

@@ -35,6 +35,8 @@ LABELS = {
     "uniform": "bits a code without a prior",
     "n_scenes": "scenes",
     "n_codes": "codes",
+    "n_true": "true ones",
+    "p_read": "p, as read in true scenes",
     "objects": "scenes by number of objects",
     "obeys_rule": "well-formed and obeys the rule",
     "fid": "FID",

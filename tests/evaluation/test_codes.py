@@ -88,6 +88,11 @@ def test_constant_factors_and_too_few_objects_are_said_not_hidden(factors) -> No
     few["colour"] = np.arange(4)
     matrix, notes = block_factor_matrix(np.arange(4)[:, None], few)  # four objects, four codes
     assert np.isnan(matrix[0, 0]) and any("too few" in line for line in notes)
+    _, notes = block_factor_matrix(np.zeros((5, 2), np.int64), dict.fromkeys("ab", np.zeros(5, np.int64)))
+    assert len(notes) == 1 and "a, b have one value only" in notes[0]
+    codes = np.stack([np.arange(4), np.zeros(4, np.int64), np.arange(4)], axis=1)
+    _, notes = block_factor_matrix(codes, {"a": np.arange(4), "b": np.arange(4)})
+    assert len(notes) == 1 and "4 objects are too few for a (block 1, 3), b (block 1, 3)" in notes[0]
     best = best_distinct_blocks(matrix, FACTORS)
     assert best["colour"] == {"block": None, "value": None}
 

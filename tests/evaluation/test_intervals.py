@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.evaluation.intervals import mean, share, share_of
+from src.evaluation.intervals import FEW, few, mean, share, share_of
 
 
 def test_a_share_has_wilsons_interval() -> None:
@@ -31,6 +31,13 @@ def test_the_bootstrap_finds_the_standard_error() -> None:
     assert mean(values) == found and mean(values, seed=1) != found
 
 
-def test_one_number_is_its_own_interval_and_none_has_none() -> None:
-    assert mean([0.5]) == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 1}
+def test_one_number_has_no_interval_and_none_has_no_mean() -> None:
+    assert mean([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
+    assert mean([0.5, 0.5]) == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 2}
     assert mean([]) == {"mean": None, "low": None, "high": None, "n": 0}
+
+
+def test_few_samples_are_said() -> None:
+    assert few("edits", FEW, "scenes") == []
+    (line,) = few("edits", FEW - 1, "scenes")
+    assert line.startswith("edits: few scenes (29), so") and "30 or more" in line

@@ -165,4 +165,8 @@ def test_without_a_judge_slots_or_codes_there_is_a_line_and_no_score(perfect) ->
     perfect.test = run_model(model, perfect.test_ds.first(1))
     scores = intervention_scores(perfect)  # one scene only
     assert scores is not None and scores["scenes"] == 1
+    edits = scores["pooled"][EDIT]["intended"]["n"]
+    assert any(line.startswith(f"interventions: few edits ({edits})") for line in perfect.notes)
+    assert any("learned from 300 train scenes, the definition asks for 5,000" in line for line in perfect.notes)
+    assert scores["factors"]["colour"][EDIT]["outside"]["low"] is None
     perfect.test = test

@@ -51,6 +51,7 @@ def test_what_is_in_the_vectors_is_read_and_what_is_not_is_not(data) -> None:
     assert scores["x"]["r2"] > 0.97 and scores["y"]["r2"] > 0.97
     assert scores["size"]["r2"] < 0.1
     assert scores["colour"]["chance"] == pytest.approx(1 / 6, abs=0.04)
+    assert set(scores["x"]) == {"r2"}  # whose chance is 0 by its definition, and no share
 
 
 @pytest.mark.slow

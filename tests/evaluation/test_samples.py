@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from src.data.base import SceneDataset
 from src.data.sprites import SpritesDataset
 from src.data.toy_datasets import make_dataset
-from src.evaluation.attribute_network import read_images
+from src.evaluation.attribute_network import Reading, read_images
 from src.evaluation.attribute_training import attribute_network
 from src.evaluation.descriptions import Objects
 from src.evaluation.passes import run_model
@@ -59,7 +60,7 @@ def subject_of(model: Any, judged: tuple, **changes: Any) -> Subject:
     empty = run_model(Album(test_ds.images), test_ds.first(1))
     known: dict[str, Any] = {
         "train_ds": train_ds, "test_ds": test_ds, "fit": empty, "test": empty, "network": network,
-        "network_report": report, "device": torch.device("cpu"), "progress": False,
+        "network_report": report, "device": torch.device("cpu"), "progress": False, "trained_on": train_ds,
     }  # fmt: skip
     return Subject(model=model, **(known | changes))
 
@@ -109,7 +110,7 @@ def test_a_generator_that_is_stuck_covers_next_to_nothing(judged) -> None:
     assert scores["coverage"]["pairs"]["count"] <= 2 < scores["coverage"]["true"]["pairs"]["count"]
     assert scores["coverage"]["cell"]["count"] <= 2 and scores["coverage"]["true"]["cell"]["share"] == 1
     assert scores["distributions"]["colour"]["distance"] > 3 * scores["distributions"]["colour"]["true"]
-    assert scores["distributions"]["count"]["p"] == pytest.approx(1e-4)
+    assert scores["distributions"]["count"]["p"] == scores["distributions"]["count"]["p_read"] == pytest.approx(1e-4)
     assert scores["frechet_attribute"]["drawn"] > 5 * scores["frechet_attribute"]["true"]
 
 
@@ -141,6 +142,54 @@ def test_fewer_test_scenes_than_drawn_ones(judged) -> None:
         assert scores["accuracy"]["n"] == 40 and scores["novelty"]["placed"]["n"] <= count
         assert any(wanted in line for line in subject.notes)
         json.dumps(scores, allow_nan=False)
+
+
+def test_what_is_new_is_told_by_all_that_the_model_was_trained_on(judged) -> None:
+    train_ds, _, _, _ = judged
+    copies = Album(train_ds.images[300:])
+    scores = sample_scores(subject_of(copies, judged, train_ds=train_ds.first(50)), 60)
+    assert scores["novelty"]["n_train"] == 400 and scores["novelty"]["placed"]["share"] < 0.2
+    assert scores == sample_scores(subject_of(copies, judged), 60)
+
+
+def test_without_the_scenes_of_training_nothing_is_called_new(judged) -> None:
+    for trained_on, said in ((None, "not known here"), (SpritesDataset(5), "of sprites, and those of shapes")):
+        subject = subject_of(Album(judged[0].images), judged, trained_on=trained_on)
+        scores = sample_scores(subject, 40)
+        assert [scores[part] for part in ("novelty", "coverage", "distributions")] == [None] * 3
+        assert scores["accuracy"]["n"] == 40 and scores["distinct"]["placed"]["n"] > 30
+        assert any("training, which are " + said in line for line in subject.notes)
+
+
+def test_training_pictures_that_the_judge_does_not_know_are_described_but_not_read(judged) -> None:
+    more = data("train", 300, max_shapes=6)
+    subject = subject_of(Album(judged[0].images), judged, trained_on=more)
+    scores = sample_scores(subject, 40)
+    assert scores["novelty"]["train"] is None and scores["novelty"]["n_train"] == 300
+    assert any("novelty.train is not given" in line for line in subject.notes)
+    assert sum(scores["distributions"]["count"]["data"]) == pytest.approx(1)
+    assert len(scores["distributions"]["count"]["data"]) == 6
+
+
+def test_a_judge_that_miscounts_does_not_tell_true_scenes_from_true_ones(judged, monkeypatch) -> None:
+    def read(*arguments: Any) -> Reading:
+        found = read_images(*arguments)
+        return replace(found, count=found.count.clamp(max=2))
+
+    monkeypatch.setattr("src.evaluation.samples.read_images", read)
+    for images, alike in ((data("val", 1500).images, True), (judged[0].images[:1], False)):
+        count = sample_scores(subject_of(Album(images), judged), SCENES)["distributions"]["count"]
+        assert count["drawn"][3:] == [0.0] * 3 and sum(count["data"][3:]) > 0.3
+        assert count["p"] == pytest.approx(1e-4)
+        assert (count["p_read"] > 0.01) == alike
+
+
+def test_counts_are_of_all_drawn_scenes(judged) -> None:
+    subject = subject_of(Album(judged[0].images), judged, test_ds=judged[1].first(80))
+    scores = sample_scores(subject, SCENES)
+    count = scores["distributions"]["count"]
+    assert (count["n"], count["n_true"]) == (SCENES, 80)
+    assert [round(part * SCENES) for part in count["drawn"]] == scores["accuracy"]["objects"]
 
 
 def test_what_a_model_or_data_set_lacks_is_a_line(judged) -> None:

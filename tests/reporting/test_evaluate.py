@@ -21,7 +21,7 @@ from src.evaluation import attribute_training, disentanglement, prior_details
 from src.evaluation.report import evaluate_model
 from src.models.code_model import CodeModel
 from src.reporting.checkpoints import Checkpoint, find, labels, open_checkpoints
-from src.reporting.report import make_report
+from src.reporting.report import make_report, trained_on
 from src.reporting.run import evaluate
 from src.reporting.sections import SECTIONS
 from src.training.build import make_model, make_split
@@ -171,7 +171,12 @@ def test_data_without_ground_truth(tmp_path: Path) -> None:
     assert all(found["scores"][name] is None for name in (*OBJECTS, "generation", "attribute_network"))
     assert found["scores"]["reconstruction"]["psnr"] > 0 and found["data"]["path"] == "photos"
     assert str(tmp_path) not in page
-    assert "Not measured. judge: no attribute network reads scenes of folder" in page
+    # nobody judges scenes, and yet they are drawn, shown and paid for
+    assert {"samples.png", "temperatures.png"} <= {file.name for file in (tmp_path / "out").glob("*.png")}
+    assert all(row["bits_per_code"] > 0 and row["accuracy"] is None for row in found["scores"]["temperatures"])
+    assert found["scores"]["samples"]["accuracy"] is None and "bits a code" in page
+    assert "Not judged: no attribute network knows scenes of folder" in page and "Not measured. judge: no attr" in page
+    assert any(note.startswith("generation: no attribute network judges") for note in found["notes"])
     assert "a folder of pictures" in page and "background black" not in page  # what no such picture has
     # moved elsewhere
     shutil.move(photos, tmp_path / "moved")
@@ -185,8 +190,23 @@ def test_other_pictures_than_it_was_trained_on(tmp_path: Path) -> None:
     path = trained(tmp_path / "model.pth")
     (opened,) = open_checkpoints(settings(tmp_path, f"checkpoint={path}", "data.num_test=3", "data.background=random"))
     assert (opened.data.num_test, opened.data.background, opened.data.max_shapes) == (3, "random", 3)
+    assert opened.trained_on is not None and opened.trained_on.background == "black"
     (opened,) = open_checkpoints(settings(tmp_path, f"checkpoint={path}", "data.name=sprites"))
     assert (opened.data.name, opened.data.max_shapes, opened.data.image_size) == ("sprites", 4, 16)
+
+
+def test_what_it_was_trained_on_is_that_of_its_own_settings(tmp_path: Path) -> None:
+    path = trained(tmp_path / "model.pth")
+    own = tiny_config().data
+    for word, same in (("data.num_test=3", True), ("data.num_train=7", False), ("data.name=sprites", False)):
+        (opened,) = open_checkpoints(settings(tmp_path, f"checkpoint={path}", word))
+        shown = make_split(opened.data, "train")
+        learned = trained_on(opened, shown)
+        assert learned is not None and (learned.name, len(learned)) == ("shapes", own.num_train)
+        assert (learned is shown) == same  # described once
+    converted = trained(tmp_path / "converted.pth", config={"converted_from": "nlotm.pt"})
+    (opened,) = open_checkpoints(settings(tmp_path, f"checkpoint={converted}", "data.name=shapes"))
+    assert opened.trained_on is None and trained_on(opened, shown) is None
 
 
 def test_a_checkpoint_that_does_not_say_what_it_was_trained_on(tmp_path: Path) -> None:
@@ -202,6 +222,7 @@ def test_a_checkpoint_that_does_not_say_what_it_was_trained_on(tmp_path: Path) -
     )
     found, _ = report(tmp_path, *words)
     assert found["data"]["num_test"] == 6 and found["data"]["image_size"] == 16 and found["seed"] is None
+    assert any(note.startswith("segmentation: few scenes (6), so the numbers are rough") for note in found["notes"])
 
 
 def test_the_validation_split_can_be_looked_at(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ def test_estimates_keep_their_interval() -> None:
     assert estimate({"share": None, "count": 0, "n": 0, "low": None, "high": None}) == Cell("–")
     assert estimate({"mean": 0.9312, "low": 0.9241, "high": 0.9388, "n": 50}).text == "0.931"
     assert estimate({"mean": 24.31, "low": 21.0, "high": 27.0, "n": 50}) == Cell("24.3", "21.0–27.0")  # not in 0..1
+    assert estimate({"mean": 0.4, "low": None, "high": None, "n": 1}) == Cell("0.400")
+    assert estimate({"mean": 4e-5, "low": 4e-5, "high": 4e-5, "n": 2}).text == "0.000040"
+    assert estimate({"mean": 0.0, "low": 0.0, "high": 0.0, "n": 2}).text == "0.000"
     assert estimate({"mean": 2.0, "std": 0.5}) == Cell("2.00 ± 0.500")
 
 
@@ -51,13 +54,13 @@ def test_means_of_shares_are_in_per_cent() -> None:
 def test_scores_of_one_kind_are_rows_of_one_table() -> None:
     scores = {
         "colour": {"accuracy": 0.99, "chance": 0.16},
-        "x": {"r2": 0.98, "chance": 0.0},
+        "x": {"r2": 0.98},
         "n": 40,
     }
     plain, readout = tables_of(scores, "readout")
     assert plain.title == "readout" and plain.rows == [("n", "40")]
     assert readout.head == ["", "accuracy", "chance", "R²"]
-    assert readout.rows == [["colour", "99.0 %", "16.0 %", ""], ["x", "", "0.0 %", "0.980"]]
+    assert readout.rows == [["colour", "99.0 %", "16.0 %", ""], ["x", "", "", "0.980"]]
 
 
 def test_a_share_that_holds_more_besides_loses_nothing() -> None:
