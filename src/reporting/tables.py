@@ -112,8 +112,6 @@ def estimate(value: Mapping[str, Any], key: str = "") -> Cell:
         return Cell("–")
     if low is not None and high is not None:
         track = (mean, low, high) if key in BOUNDED and 0 <= low <= high <= 1 else None
-        if low == high:
-            return Cell(number(mean), f"{number(low)}–{number(high)}", track)
         digits = _digits_of(high - low, mean)
         return Cell(f"{mean:.{digits}f}", f"{low:.{digits}f}–{high:.{digits}f}", track)
     if value.get("std") is not None:
@@ -271,5 +269,7 @@ def _cell(value: Any, key: str) -> Cell | str:
 
 
 def _digits_of(width: float, value: float) -> int:
-    """So many that the interval, which is wider than 0, has two significant digits."""
+    """So many that the interval has two significant digits, three at most behind a number's own."""
+    if width <= 0:
+        return 3 if value == 0 else min(6, max(3, 2 - math.floor(math.log10(abs(value)))))
     return min(6, max(0, 1 - math.floor(math.log10(width)))) if abs(value) < 1000 else 0

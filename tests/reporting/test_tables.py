@@ -42,7 +42,7 @@ def test_only_what_lies_between_0_and_1_has_a_place_there() -> None:
 
 
 def test_an_interval_without_width_hides_no_number() -> None:
-    assert estimate({"mean": 0.00004, "low": 0.00004, "high": 0.00004, "n": 1}).text == "4.00e-05"
+    assert estimate({"mean": 0.00004, "low": 0.00004, "high": 0.00004, "n": 1}).text == "0.000040"
 
 
 def test_means_of_shares_are_in_per_cent() -> None:
