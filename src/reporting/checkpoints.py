@@ -78,10 +78,10 @@ def open_checkpoints(config: ReportConfig) -> list[Checkpoint]:
             model = CodeModel.from_checkpoint(path)
         settings = content.get("config") or {}
         data = data_of(path, settings, model, config.data)
-        own = _own_data(path, settings, model)
         digest = hashlib.sha256(weights_file(path).read_bytes()).hexdigest()
         step, commit = int(content.get("step", 0)), content.get("commit")
         commit = commit if isinstance(commit, str) else None
+        own = _own_data(path, settings, model)
         found.append(Checkpoint(path, label, model, settings, step, data, digest, commit, own))
         _check_data(found[-1], config)
     return found

@@ -62,7 +62,8 @@ def model_card(
     )
     if content["metrics"]:
         card += "\n" + _table("score", content["metrics"]) + "\n"
-        card += f"\nFrom `{source}`.\n" if source is not None else ""
+        rounding = "; scores are of the weights before rounding" if compact else ""
+        card += f"\nFrom `{source}`{rounding}.\n" if source is not None else ""
     return card
 
 

@@ -145,7 +145,7 @@ def test_every_shipped_model_opens_is_small_and_says_where_its_scores_are_from()
         assert model.prior is not None and model.origin["config"]["data"]["name"]
         assert (pretrained.SHIPPED / name / WEIGHTS).stat().st_size <= 5_000_000
         card = (pretrained.SHIPPED / name / "README.md").read_text(encoding="utf-8")
-        assert f"From `results/{name}/seed_0.json`." in card
+        assert f"From `results/{name}/seed_0.json`; scores are of the weights before rounding." in card
 
 
 def test_publishing_sends_what_saving_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

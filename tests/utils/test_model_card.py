@@ -21,7 +21,7 @@ def test_a_card_says_what_is_known() -> None:
     for row in ("FG-ARI | 0.9877", "codes | 512", "mIoU, % | 45.0"):
         assert f"| {row} |" in lines
     assert not any("unknown" in line or "None" in line for line in lines)
-    assert lines[-1] == "From `results/tiny.json`."
+    assert lines[-1] == "From `results/tiny.json`; scores are of the weights before rounding."
 
 
 def test_a_card_of_an_untrained_model_has_no_scores() -> None:
