@@ -442,8 +442,9 @@ SECTIONS = (
         "generation",
         "Generated scenes",
         "The share of scenes drawn from the prior in which [the judge](#judge) finds as many clean objects as the data "
-        "allows, and nothing malformed; how many of them are new, and how near they are to the data. Each number is "
-        "beside that of true scenes read by the same eyes.",
+        "allows, and nothing malformed; how many of them are new, and how near they are to the data. How new and "
+        "how near is beside the same of true scenes read by the same eyes; well-formed, beside "
+        "[the judge](#judge)'s errors.",
         _generation,
         _show_generation,
         judged=True,
