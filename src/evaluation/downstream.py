@@ -136,7 +136,10 @@ def downstream_figures(subject: Subject, scores: dict[str, Any] | None) -> dict[
     for name, each in scores["representations"].items():
         bars = {title: (each[test]["mean"], each[test]["low"], each[test]["high"]) for test, title in titles.items()}
         control = each["permuted"]["out"]
-        shares[REPRESENTATIONS.get(name) or name] = {**bars, CONTROL: (control["mean"], control["low"], control["high"])}
+        shares[REPRESENTATIONS.get(name) or name] = {
+            **bars,
+            CONTROL: (control["mean"], control["low"], control["high"]),
+        }
     if scores.get("readout") is not None:
         read = scores["readout"]
         bars = {title: (read[test]["share"], read[test]["low"], read[test]["high"]) for test, title in titles.items()}

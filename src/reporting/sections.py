@@ -325,11 +325,11 @@ def _generation(subject: Subject, config: ReportConfig) -> Scores:
 def _show_generation(subject: Subject, scores: Scores, config: ReportConfig) -> list[Block]:
     shown = generation_tables(scores)
     if scores["generation"] is None:
-        shown.insert(
-            0,
-            f"Not judged: no attribute network reads scenes of {subject.test_ds.name}, so nothing is said of how many "
-            "are well-formed, how new they are and what they show.",
+        missing = (
+            f"Not judged: no attribute network knows scenes of {subject.test_ds.name}, so nothing is said of how many "
+            "are well-formed, how new they are and what they show."
         )
+        shown = [missing, *shown]
     _, images = subject.scenes_drawn(min(SAMPLES_SHOWN, config.num_generated), config.temperature, config.top_k)
     source = "random codes, for there is no prior" if subject.model.prior is None else "the prior"
     title = f"Scenes drawn from {source}, temperature {config.temperature:g}"
@@ -348,7 +348,7 @@ _SAMPLES = {
 
 def _judge(subject: Subject, config: ReportConfig) -> Scores:
     if subject.network_report is None:
-        subject.notes.append(f"judge: no attribute network reads scenes of {subject.test_ds.name}")
+        subject.notes.append(f"judge: no attribute network knows scenes of {subject.test_ds.name}")
     return {"attribute_network": subject.network_report}
 
 
@@ -442,8 +442,9 @@ SECTIONS = (
         "generation",
         "Generated scenes",
         "The share of scenes drawn from the prior in which [the judge](#judge) finds as many clean objects as the data "
-        "allows, and nothing malformed; how many of them are new, and how near they are to the data. Each number is "
-        "beside that of true scenes read by the same eyes.",
+        "allows, and nothing malformed; how many of them are new, and how near they are to the data. How new and "
+        "how near is beside the same of true scenes read by the same eyes; well-formed, beside "
+        "[the judge](#judge)'s errors.",
         _generation,
         _show_generation,
         judged=True,
