@@ -214,7 +214,7 @@ def test_the_section_of_sprites(monkeypatch: pytest.MonkeyPatch) -> None:
     assert subject.notes == [] and "downstream" in subject.seconds
     figure = downstream_figures(subject, scores)["downstream"]
     groups = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert groups == ["vectors", "indices", "continuous", "read by probes"]
+    assert groups == ["code vectors", "code indices", "before quantization", "read by probes"]
 
 
 class ClevrLikeDescribed(SceneDataset):
