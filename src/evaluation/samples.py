@@ -304,8 +304,8 @@ def _frechet_attribute(
     n, features = len(reference), network.cells.in_channels
     if not enough_for_covariance(n, features):
         subject.notes.append(
-            f"frechet_attribute: {n} scenes are too few for the covariance of {features} features; draw more than "
-            "those, and have twice as many test scenes"
+            f"frechet_attribute: {n} scenes of each kind (half of the test scenes, and no more than are drawn) are too "
+            f"few for the covariance of {features} features; draw more than {features}, and have twice as many to test"
         )
         return None
     seen = {name: features_of_images(network, some, subject.batch_size) for name, some in compared.items()}

@@ -16,7 +16,7 @@ from ..models.code_model import CodeModel
 from ..training.build import make_split
 from ..training.checkpoint import BEST, LAST
 from ..utils.checkpoint_io import safe_load
-from ..utils.pretrained import is_pretrained, weights_file
+from ..utils.pretrained import CONFIG, WEIGHTS, is_pretrained, weights_file
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def find(given: Any) -> list[Path]:
     """The files that `checkpoint=...` names: a path, a folder, a pattern such as runs/seed_*/best_model.pth, or a list.
     One that is named more than once is found as often.
 
-    Of a folder: every best_model.pth in it, however deep, or else every .pth file. A folder that `save_pretrained`
-    wrote is as good as a file, and so is the name of a shipped model.
+    Of a folder: every best_model.pth in it, however deep, or else every folder that `save_pretrained` wrote, or else
+    every .pth file. Such a folder itself is as good as a file, and so is the name of a shipped model.
 
     Raises:
         ConfigError: nothing is there, or the setting is neither text nor a list of texts.
@@ -107,9 +107,13 @@ def find(given: Any) -> list[Path]:
     for word in map(str, words):
         path = Path(word)
         if path.is_dir() and not is_pretrained(path):
-            files = sorted(path.rglob(BEST)) or sorted(path.rglob("*.pth"))
+            saved = (file.parent for file in path.rglob(CONFIG) if (file.parent / WEIGHTS).is_file())
+            files = sorted(path.rglob(BEST)) or sorted(saved) or sorted(path.rglob("*.pth"))
             if not files:
-                raise ConfigError(f"checkpoint={word} is a folder without checkpoints (no {BEST}, no other .pth file)")
+                raise ConfigError(
+                    f"checkpoint={word} is a folder without checkpoints (no {BEST}, no other .pth file, no folder of "
+                    f"save_pretrained with {CONFIG} and {WEIGHTS})"
+                )
         elif not path.exists() and glob.has_magic(word):
             files = [Path(name) for name in sorted(glob.glob(word, recursive=True))]
             if not files:

@@ -36,8 +36,10 @@ def choose_folder(output: str | None, reports: Mapping[str, Facts]) -> tuple[Pat
     """
     if output is not None:
         folder = Path(output)
-        replaced = _is_there(folder) or any(changed(facts, folder / name) for name, facts in _inside(reports))
-        return folder, f"output={output} holds an earlier report, which is replaced" if replaced else ""
+        if any(changed(facts, folder / name) for name, facts in _inside(reports)):
+            return folder, f"output={output} holds reports of other settings, which are replaced"
+        kind = COMPARISON if (folder / f"{COMPARISON}.json").exists() else REPORT
+        return folder, f"output={output} holds an earlier {kind}, which is replaced" if _is_there(folder) else ""
     first = Path(DEFAULT_FOLDER) / (COMPARISON if len(reports) > 1 else next(iter(reports)))
     folder, number, said = first, 1, ""
     while (other := _other_settings(folder, reports)) is not None:

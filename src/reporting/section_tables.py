@@ -92,7 +92,8 @@ def code_tables(scores: Scores) -> list[Block]:
             if isinstance(each, Mapping) and each.get("block") is not None
         ]
         if rows:
-            shown.append(Table(("", "told best by", "share of its information"), rows, "Blocks: one for each factor"))
+            title = "Blocks: another one for each of these factors (all factors: in the picture)"
+            shown.append(Table(("", "told best by", "share of its information"), rows, title))
     if books is not None:
         rows = [
             [f"block {place + 1}", percent(used), number(perplexity)]

@@ -131,7 +131,7 @@ def test_nothing_well_formed_is_said_and_not_described(judged) -> None:
     assert [scores[part] for part in ("novelty", "distinct", "coverage", "distributions")] == [None] * 4
     assert any("no drawn scene is well-formed" in line for line in subject.notes)
     assert scores["frechet_attribute"] is None
-    assert any("30 scenes are too few for the covariance of 64" in line for line in subject.notes)
+    assert any("30 scenes of each kind (half of the test scenes" in line for line in subject.notes)
     assert sample_figures(subject, scores) == {}
 
 

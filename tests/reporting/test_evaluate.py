@@ -360,6 +360,11 @@ def test_checkpoints_are_found_by_path_folder_pattern_and_list(tmp_path: Path) -
     assert find(str(tmp_path)) == paths  # and no last.pth
     assert find(str(tmp_path / "c")) == [tmp_path / "c" / "one.pth"]
     assert find(str(tmp_path / "*" / "best_model.pth")) == paths
+    for name in ("config.json", "model.safetensors"):
+        for folder in ("seed_0", "seed_1"):
+            (tmp_path / "saved" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "saved" / folder / name).touch()
+    assert find(str(tmp_path / "saved")) == [tmp_path / "saved" / "seed_0", tmp_path / "saved" / "seed_1"]
 
 
 def test_a_checkpoint_that_is_named_twice_is_looked_at_once(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

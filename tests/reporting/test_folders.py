@@ -131,10 +131,16 @@ def test_a_folder_that_was_asked_for_is_taken_and_that_is_said() -> None:
     two = {"a": facts("aa"), "b": facts("bb")}
     assert choose_folder("mine", two) == (Path("mine"), "")
     keep(Path("mine/a"), facts("old"))
-    said = "output=mine holds an earlier report, which is replaced"
-    assert choose_folder("mine", two) == (Path("mine"), said)
+    assert choose_folder("mine", two) == (
+        Path("mine"),
+        "output=mine holds reports of other settings, which are replaced",
+    )
     keep(Path("mine"), facts())
+    said = "output=mine holds an earlier report, which is replaced"
     assert choose_folder("mine", {"svq": facts()}) == (Path("mine"), said)
+    compared(Path("other"), two)
+    said = "output=other holds an earlier comparison, which is replaced"  # its reports are those of the same settings
+    assert choose_folder("other", two) == (Path("other"), said)
 
 
 @pytest.mark.parametrize("name", ["report.json", "report.html", "samples.png"])
