@@ -168,6 +168,11 @@ class Invocation:
     own_checkpoints: bool = False
     command: str = "python -m src.train"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where one of several runs keeps them."""
+        return self.run_dir / "checkpoints"
+
 
 def invocation() -> Invocation:
     """That of the running Hydra command."""

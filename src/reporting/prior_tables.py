@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 from .document import Block, Cell, Table
-from .tables import estimate, number, out_of, per_cent, percent, tables_of, without
+from .tables import estimate, number, out_of, percent, share_cell, tables_of, without
 
 Scores = Mapping[str, Any]
 Row = list[Cell | str]
@@ -41,7 +41,7 @@ def prior_tables(prior: Scores, details: Scores | None) -> list[Block]:
             "well_formed": "completed scenes that are well-formed",
             "obeys_rule": "… and obey the rule of the data",
         }
-        rows = [[words, per_cent(found[key]), out_of(found[key])] for key, words in names.items() if found.get(key)]
+        rows = [[words, share_cell(found[key]), out_of(found[key])] for key, words in names.items() if found.get(key)]
         title = f"Completions of {number(found['n_scenes'])} scenes, of which half of the objects were given"
         shown.append(Table(("", "share", "of so many"), rows, title))
     return [*shown, *tables_of(without(details, "bits", "calibration", "frequencies", "conditions", "completions"))]
@@ -101,7 +101,11 @@ def _condition_tables(found: Scores) -> list[Block]:
     for key, name in words.items():
         if found.get(key) is not None:
             each = found[key]
-            cells = [per_cent(each["fulfilled"]), per_cent(each["well_formed"]), out_of({"n": each["fulfilled"]["n"]})]
+            cells = [
+                share_cell(each["fulfilled"]),
+                share_cell(each["well_formed"]),
+                out_of({"n": each["fulfilled"]["n"]}),
+            ]
             rows.append([name, number(each["n_conditions"]), *cells])
     head = ("scenes drawn to hold", "conditions", "seen to hold it", "well-formed", "scenes")
     shown: list[Block] = [Table(head, rows, "Conditions")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .document import Block, Cell, Table
-from .tables import estimate, number, out_of, per_cent, percent, tables_of, without
+from .tables import estimate, number, out_of, percent, share_cell, tables_of, without
 
 Scores = Mapping[str, Any]
 Row = list[Cell | str]
@@ -26,10 +26,10 @@ def generation_tables(scores: Scores) -> list[Block]:
         top = "" if samples.get("top_k") is None else f", of the {samples['top_k']} likeliest codes"
         shown.append(f"{number(samples['n'])} scenes, drawn at temperature {samples['temperature']:g}{top}.")
     if formed is not None:
-        rows: list[Row] = [["well-formed", per_cent(formed), out_of(formed)]]
+        rows: list[Row] = [["well-formed", share_cell(formed), out_of(formed)]]
         if formed.get("obeys_rule") is not None:
             rows.append(
-                ["… and obey the rule of the data", per_cent(formed["obeys_rule"]), out_of(formed["obeys_rule"])]
+                ["… and obey the rule of the data", share_cell(formed["obeys_rule"]), out_of(formed["obeys_rule"])]
             )
         rows.append(["nothing malformed, whatever the number of objects", percent(formed["clean"]), ""])
         shown.append(Table(("drawn scenes", "share", "of so many"), rows))
@@ -46,7 +46,7 @@ def generation_tables(scores: Scores) -> list[Block]:
         }
         columns = {words: column for words, column in columns.items() if any(one is not None for one in column)}
         rows = [
-            [f"{each['temperature']:g}", *map(per_cent, judged), number(each["bits_per_code"])]
+            [f"{each['temperature']:g}", *map(share_cell, judged), number(each["bits_per_code"])]
             for each, *judged in zip(temperatures, *columns.values(), strict=True)
         ]
         head = ("temperature", *columns, "bits a code")
@@ -64,12 +64,12 @@ def _new_and_varied(samples: Scores) -> list[Block]:
     for way, words in ways.items() if novelty is not None else ():
         assert novelty is not None
         true, train = ((novelty.get(of) or {}).get(way) for of in ("true", "train"))
-        rows.append([f"new, {words}", per_cent(novelty[way]), per_cent(true), per_cent(train)])
+        rows.append([f"new, {words}", share_cell(novelty[way]), share_cell(true), share_cell(train)])
         if novelty.get("obeying") is not None:
-            rows.append([f"… of those that obey the rule, {words}", per_cent(novelty["obeying"][way]), "", ""])
+            rows.append([f"… of those that obey the rule, {words}", share_cell(novelty["obeying"][way]), "", ""])
     if distinct is not None:
         for way, words in ways.items():
-            both = (per_cent(distinct[way]), per_cent(distinct["true"][way]))
+            both = (share_cell(distinct[way]), share_cell(distinct["true"][way]))
             rows.append([f"unlike each other, {words}", *both, ""])
     if coverage is not None:
         names = {

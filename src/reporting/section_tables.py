@@ -12,7 +12,7 @@ from typing import Any
 
 from ..evaluation.downstream import REPRESENTATIONS
 from .document import Block, Cell, Table
-from .tables import estimate, label, number, out_of, per_cent, percent, tables_of, without
+from .tables import estimate, label, number, out_of, percent, share_cell, tables_of, without
 
 Scores = Mapping[str, Any]
 Row = list[Cell | str]
@@ -39,7 +39,7 @@ def reconstruction_tables(scores: Scores) -> list[Block]:
             cell, of = (estimate(value, key), value) if isinstance(value, Mapping) else (number(value), plain)
             rows.append([label(key), cell, out_of({"n": of.get("n")})])
     if plain.get("well_formed") is not None:
-        rows.append(["well-formed", per_cent(plain["well_formed"]), out_of(plain["well_formed"])])
+        rows.append(["well-formed", share_cell(plain["well_formed"]), out_of(plain["well_formed"])])
     more = without(plain, "mse", "psnr", "n", "well_formed") | without(details, "mse", "psnr", "ssim")
     return [*([Table(("", "value", "of so many scenes"), rows)] if rows else []), *tables_of(more)]
 
@@ -62,7 +62,7 @@ def segmentation_tables(scores: Scores) -> list[Block]:
     ]
     held = plain.get("matched")
     if held is not None and held["share"] is not None:
-        said.append(f"A slot holds {per_cent(held).text} of the {held['n']:,} objects.")
+        said.append(f"A slot holds {share_cell(held).text} of the {held['n']:,} objects.")
     more = without(plain, "fg_ari", "fg_ari_attention", "n_fg_ari", "miou", "n_miou", "matched")
     return [Table(["", *map(label, keys)], rows), " ".join(said), *tables_of(more)]
 
@@ -117,12 +117,12 @@ def semantics_tables(found: Scores) -> list[Block]:
         for name in factors:
             each = [one["accuracy"].get(name) for one in dci.values()]
             chance = next((one["chance"] for one in each if one is not None), None)
-            rows.append([name, *("–" if one is None else per_cent(one) for one in each), percent(chance)])
+            rows.append([name, *("–" if one is None else share_cell(one) for one in each), percent(chance)])
         head = ["read rightly by trees from", *dci, "always the most frequent value"]
         shown.append(Table(head, rows, f"What trees read of {number(found['n'])} objects"))
     if found["purity"] is not None:
         rows = [
-            [name, f"block {each['block'] + 1}", per_cent(each), percent(each["permuted"])]
+            [name, f"block {each['block'] + 1}", share_cell(each), percent(each["permuted"])]
             for name, each in found["purity"]["best"].items()
         ]
         head = ("", "purest block", "objects with the majority value of their code", "the same of permuted objects")
@@ -164,7 +164,7 @@ def edit_tables(found: Scores) -> list[Block]:
 
     def row(name: str, counts: Mapping[str, Any]) -> Row:
         edits = number(counts["intended"]["n"])
-        return [name, edits, per_cent(counts["intended"]), *_shares(counts), estimate(counts["outside"])]
+        return [name, edits, share_cell(counts["intended"]), *_shares(counts), estimate(counts["outside"])]
 
     kinds = {words: pooled[kind] for kind, words in EDITS.items() if kind in pooled}
     done = {words: counts for words, counts in kinds.items() if counts["intended"]["n"]}
@@ -190,11 +190,15 @@ def downstream_tables(found: Scores) -> list[Block]:
     sizes = next(({test: each[test]["n"] for test in ("in", "out")} for each in found["representations"].values()), {})
     rows: list[Row] = []
     for name, each in found["representations"].items():
-        cells = [per_cent(each["in"]), per_cent(each["out"]), *(per_cent(each["permuted"][t]) for t in ("in", "out"))]
+        cells = [
+            share_cell(each["in"]),
+            share_cell(each["out"]),
+            *(share_cell(each["permuted"][t]) for t in ("in", "out")),
+        ]
         rows.append([REPRESENTATIONS.get(name, label(name)), *cells])
     read = found.get("readout")
     if read is not None:
-        rows.append(["shape and colour, read by probes", per_cent(read["in"]), per_cent(read["out"]), "", ""])
+        rows.append(["shape and colour, read by probes", share_cell(read["in"]), share_cell(read["out"]), "", ""])
     rows.append(["chance", *[percent(found["chance"])] * 2, "", ""])
     head = ("right answers from", "values as fitted", "values not met before", "control, as fitted", "control, not met")
     said = (
@@ -209,14 +213,14 @@ def downstream_tables(found: Scores) -> list[Block]:
     seeds: list[Row] = [
         [
             REPRESENTATIONS.get(name, label(name)),
-            *(" · ".join(per_cent(one).text for one in each["seeds"][t]) for t in sizes),
+            *(" · ".join(share_cell(one).text for one in each["seeds"][t]) for t in sizes),
         ]
         for name, each in found["representations"].items()
     ]
     shown.append(Table(("", "values as fitted", "values not met before"), seeds, "Each head by itself", folded=True))
     if read is not None:
         rows = [
-            [name, per_cent(each["in"]), per_cent(each["out"])]
+            [name, share_cell(each["in"]), share_cell(each["out"])]
             for name, each in read.items()
             if isinstance(each, Mapping) and "in" in each
         ]
@@ -239,7 +243,7 @@ def judge_tables(found: Scores) -> list[Block]:
         "colour_accuracy": "… with the right colour",
     }
     rows: list[Row] = [
-        [words, per_cent(found[key]), out_of(found[key])] for key, words in names.items() if found.get(key)
+        [words, share_cell(found[key]), out_of(found[key])] for key, words in names.items() if found.get(key)
     ]
     shown: list[Block] = [Table(("", "share", "of so many"), rows)]
     said = [f"Position error: {number(found['position_error'])} image widths."] if found.get("position_error") else []
@@ -248,7 +252,7 @@ def judge_tables(found: Scores) -> list[Block]:
     shown += [" ".join(said)] if said else []
     kinds = found.get("false_accept_by_kind")
     if kinds:
-        rows = [[kind, per_cent(each), out_of(each)] for kind, each in kinds.items()]
+        rows = [[kind, share_cell(each), out_of(each)] for kind, each in kinds.items()]
         shown.append(
             Table(("", "taken for well-formed", "of so many"), rows, "Spoilt scenes by what is wrong with them")
         )
@@ -260,7 +264,7 @@ def judge_tables(found: Scores) -> list[Block]:
 
 
 def _shares(counts: Mapping[str, Any]) -> Row:
-    return [per_cent(counts["changed"]), per_cent(counts["well_formed"])]
+    return [share_cell(counts["changed"]), share_cell(counts["well_formed"])]
 
 
 def _rest_of(share: Mapping[str, Any]) -> Cell:
@@ -268,11 +272,11 @@ def _rest_of(share: Mapping[str, Any]) -> Cell:
     rest = {"share": 1 - share["share"]}
     if share.get("low") is not None and share.get("high") is not None:
         rest |= {"low": 1 - share["high"], "high": 1 - share["low"]}
-    return per_cent(rest)
+    return share_cell(rest)
 
 
 def _share_cell(each: Mapping[str, Any], key: str) -> Cell:
-    return per_cent({"share": each[key], "low": each.get("low"), "high": each.get("high")})
+    return share_cell({"share": each[key], "low": each.get("low"), "high": each.get("high")})
 
 
 def _mean_cell(each: Mapping[str, Any], key: str) -> Cell:

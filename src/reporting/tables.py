@@ -119,7 +119,7 @@ def estimate(value: Mapping[str, Any], key: str = "") -> Cell:
     return Cell(number(mean))
 
 
-def per_cent(value: Mapping[str, Any] | None) -> Cell:
+def share_cell(value: Mapping[str, Any] | None) -> Cell:
     """A share, or a mean of shares, in per cent, with its interval where it has one."""
     if value is None:
         return Cell("–")

@@ -82,7 +82,7 @@ def ablate(config: TrainConfig, call: Invocation) -> Path:
         place = Invocation(folder_of_run(folder, name, seed), own_checkpoints=True, command=call.command)
         place.run_dir.mkdir(parents=True, exist_ok=True)
         settings = runs[name, seed]
-        resume = "auto" if (place.run_dir / "checkpoints" / LAST).exists() else None
+        resume = "auto" if (place.checkpoints / LAST).exists() else None
         train(replace(settings, training=replace(settings.training, resume=resume)), place)
     results = {run: read_results(folder, *run, settings) or {} for run, settings in runs.items()}
     seconds = sum(result["seconds"]["total"] for result in results.values())
@@ -121,7 +121,7 @@ def read_results(folder: Path, variant: str, seed: int, settings: TrainConfig) -
 def _is_made(folder: Path, variant: str, seed: int, settings: TrainConfig) -> bool:
     """Whether a run is scored and its pictures are drawn."""
     scored = read_results(folder, variant, seed, settings) is not None
-    return scored and unfinished(folder_of_run(folder, variant, seed) / "checkpoints") is None
+    return scored and unfinished(Invocation(folder_of_run(folder, variant, seed)).checkpoints) is None
 
 
 def write_study(

@@ -14,10 +14,10 @@ from torch import Tensor
 from ..configs.errors import CommandError, ConfigError, as_config_error
 from ..models.code_model import CodeModel
 from ..utils.checkpoint_io import FORMAT, VERSION, atomic_save, safe_load
-from ..utils.pretrained import RUN
+from ..utils.pretrained import BEST as BEST  # beside LAST, for those who look for both here
 from .results import commit
 
-BEST, LAST = RUN, "last.pth"
+LAST = "last.pth"
 
 # The phases of a run, in order. A run whose last.pth says FINISHED has nothing left to do.
 AUTOENCODER, PRIOR, EVALUATION, FINISHED = "autoencoder", "prior", "evaluation", "finished"

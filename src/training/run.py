@@ -46,7 +46,7 @@ def train(config: TrainConfig, call: Invocation) -> dict[str, Any]:
         Interrupted: a signal stopped it.
     """
     started = time.perf_counter()
-    checkpoint_dir = call.run_dir / "checkpoints" if call.own_checkpoints else Path(config.checkpoint_dir)
+    checkpoint_dir = call.checkpoints if call.own_checkpoints else Path(config.checkpoint_dir)
     check_sizes(config)
     fabric = make_fabric(config, one_of_several=call.own_checkpoints)
     resumed = find_resume(config.training.resume, checkpoint_dir, plain(config))

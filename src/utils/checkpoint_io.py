@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .pretrained import RUN, is_pretrained, locate, read_folder, shipped
+from .pretrained import BEST, is_pretrained, locate, read_folder, shipped
 from .whole_files import draft_of
 
 FORMAT = "svq"
@@ -73,7 +73,7 @@ def safe_load(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     if is_pretrained(path):
         return _checked(read_folder(path), path)
     if path.is_dir():
-        raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / RUN}")
+        raise ValueError(f"checkpoint {path} is a folder; give a file, such as {path / BEST}")
     if not path.exists():
         names = shipped()
         or_else = f", or give the name of a shipped model: {', '.join(names)}" if names else ""

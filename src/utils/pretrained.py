@@ -23,7 +23,7 @@ from torch import Tensor
 from .whole_files import draft_of
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-RUN = "best_model.pth"  # what a training leaves
+BEST = "best_model.pth"  # what a training leaves
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 _SCALE = ".scale"  # of a matrix in 8 bits: what one step is worth, row by row
 _LEVELS = 127
@@ -49,8 +49,8 @@ def locate(given: str | os.PathLike) -> Path:
     path = Path(given)
     if path.is_file() or is_pretrained(path):
         return path
-    if (path / RUN).is_file():
-        return path / RUN
+    if (path / BEST).is_file():
+        return path / BEST
     return SHIPPED / str(given) if str(given) in shipped() else path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from src.reporting.document import Cell
-from src.reporting.tables import estimate, leaves, number, out_of, per_cent, percent, tables_of
+from src.reporting.tables import estimate, leaves, number, out_of, percent, share_cell, tables_of
 
 SHARE = {"share": 0.829, "count": 829, "n": 1000, "low": 0.8044, "high": 0.8511}
 
@@ -46,8 +46,8 @@ def test_an_interval_without_width_hides_no_number() -> None:
 
 
 def test_means_of_shares_are_in_per_cent() -> None:
-    assert str(per_cent({"mean": 0.387, "low": 0.373, "high": 0.402, "n": 2000})) == "38.7 % (37.3–40.2)"
-    assert per_cent(None) == Cell("–") and percent(None) == "–" and percent(0.25) == "25.0 %"
+    assert str(share_cell({"mean": 0.387, "low": 0.373, "high": 0.402, "n": 2000})) == "38.7 % (37.3–40.2)"
+    assert share_cell(None) == Cell("–") and percent(None) == "–" and percent(0.25) == "25.0 %"
     assert out_of(SHARE) == "829 of 1,000" and out_of({"mean": 0.5, "n": 2000}) == "2,000" and out_of(None) == ""
 
 
